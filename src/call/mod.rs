@@ -1,0 +1,5 @@
+//! One call, from INVITE to call record.
+
+pub mod record;
+
+pub use record::{CallRecord, PathEntry};

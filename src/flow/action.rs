@@ -1,0 +1,162 @@
+//! The border of a running flow: what it is told and what it asks for.
+
+use std::time::Duration;
+
+use crate::case;
+use crate::dtmf::Digit;
+use crate::ids::{CallKey, PlayId};
+use crate::now::Now;
+use crate::operator::PromptId;
+use crate::value::Values;
+
+/// What a session knows of the call it serves, fixed when it begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallFacts {
+    /// The call.
+    pub key: CallKey,
+    /// The caller's number in ten digits, or as it came when it is not Mexican; `None` when anonymous.
+    pub caller: Option<String>,
+    /// The called number as the route matched it (`*2363`, `2226057239`).
+    pub called: String,
+    /// Digits of an extension that came with the INVITE (`;ext=300`, user part `300`).
+    pub extension: Option<String>,
+    /// When the call began.
+    pub began: Now,
+}
+
+/// What a session is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The first event of a session.
+    Start,
+    /// The caller pressed a key.
+    Digit(Digit),
+    /// A play has reached its end.
+    Played(PlayId),
+    /// A request was answered.
+    Answered(RequestId, Answer),
+    /// The caller is gone: `on_hangup` runs, silently.
+    HungUp,
+}
+
+/// What a session asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Answer the call (200) if that has not happened.
+    Answer,
+    /// Play this now, in place of whatever plays. `Event::Played` follows when it ends, and only then.
+    Play {
+        /// Its number.
+        play: PlayId,
+        /// What the caller hears.
+        utterances: Vec<Utterance>,
+    },
+    /// Stop what plays; no `Played` follows.
+    StopPlaying,
+    /// Ask the outside: a service, the case store, the outbox. Exactly one answer follows, maybe after the session
+    /// stopped waiting for it.
+    Request {
+        /// Its number within the call.
+        id: RequestId,
+        /// What is asked.
+        request: Request,
+        /// How long whoever carries it out may take; the session itself gives up at the same moment.
+        timeout: Duration,
+    },
+    /// A line of the call's path.
+    Trace(Trace),
+    /// The call's result for its record (`bloqueo`); the last one counts.
+    Result(String),
+    /// The flow is over: end the call. The last action of a session.
+    Finished {
+        /// Why, one word (`hangup`, `abandoned`, `loop`, `max_duration`, `error`).
+        cause: &'static str,
+    },
+}
+
+/// A piece of what the caller hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Utterance {
+    /// A prompt or recorded word of the operator's catalogue.
+    Prompt(PromptId),
+    /// Silence.
+    Silence(Duration),
+}
+
+/// A request's number, unique within its call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u32);
+
+/// Something only the outside can answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// A self-service of the operator.
+    Service {
+        /// Operator id.
+        operator: String,
+        /// Declared name (`coverage.lookup`).
+        service: String,
+        /// Arguments by name, of the declared kinds.
+        args: Values,
+        /// The same key has the same effect once (`device.block`); `None` for pure questions.
+        idempotency: Option<String>,
+    },
+    /// Open a case, or get the one that this key opened before. Answered `ok` with `folio`, `estado`, `vence`.
+    OpenCase(case::Open),
+    /// Change a case. Answered `ok` or `not_found`.
+    UpdateCase(case::Update),
+    /// Find a case of this operator by what the caller keyed. Answered `ok` (with `folio`, `tipo`, `estado`, `recibido`, `vence`,
+    /// `siguiente`) or `not_found`, alike for a wrong and a foreign folio.
+    FindCase {
+        /// Operator id.
+        operator: String,
+        /// Digits as keyed; the check digit has been verified.
+        folio: case::Folio,
+    },
+    /// Put a message into the outbox. Answered `queued`.
+    Notify(Message),
+}
+
+/// A message for the outbox; delivery comes later and elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Operator id.
+    pub operator: String,
+    /// `sms`, `email`, `whatsapp`, `print`.
+    pub channel: String,
+    /// Number, address, or empty for print.
+    pub to: String,
+    /// Template name.
+    pub template: String,
+    /// The text, ready to send.
+    pub text: String,
+    /// The case it belongs to, if any.
+    pub folio: Option<case::Folio>,
+    /// The call it was asked in.
+    pub call: CallKey,
+    /// The same key is stored once.
+    pub idempotency: String,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A declared result (`covered`, `ok`, `not_found`) and its values.
+    Result {
+        /// One of the results the request declares.
+        result: String,
+        /// Values by name.
+        values: Values,
+    },
+    /// It could not be done; the reason is for ops, not for the caller.
+    Error(String),
+}
+
+/// A line of a call's path. `what` never holds a digit of a sensitive collect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// Flow and step (`beneleit.principal/menu`).
+    pub place: String,
+    /// What happened there.
+    pub what: String,
+}

@@ -1,0 +1,5 @@
+//! Load, check and run declared flows. Knows prompts and digits, not calls.
+
+pub mod action;
+
+pub use action::{Action, Answer, CallFacts, Event, Request, RequestId, Trace, Utterance};

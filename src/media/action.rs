@@ -1,0 +1,71 @@
+//! What a leg is told, and what it tells.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::audio::{Clip, Codec};
+use crate::dtmf::Digit;
+use crate::ids::PlayId;
+
+/// A piece of what a leg plays, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Segment {
+    /// A prompt, from its first sample to its last.
+    Clip(Arc<Clip>),
+    /// Silence of this length, rounded up to a sample.
+    Silence(Duration),
+}
+
+/// What a leg needs to know before its first packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LegSettings {
+    /// The negotiated codec.
+    pub codec: Codec,
+    /// Its payload type in both directions.
+    pub payload_type: u8,
+    /// The payload type of telephone-event, if it was negotiated.
+    pub telephone_event: Option<u8>,
+    /// Where the SDP says media goes; symmetric RTP may correct it.
+    pub remote: SocketAddr,
+    /// The far end may not want our audio (`a=recvonly` seen from us: `sendonly`/`inactive` at theirs).
+    pub send: bool,
+    /// Our stream's identity for the leg's whole life (RFC 3550 §5.1): random.
+    pub ssrc: u32,
+    /// First sequence number: random.
+    pub first_sequence: u16,
+    /// First timestamp: random.
+    pub first_timestamp: u32,
+    /// No RTP for this long is reported as [`Event::Silent`]; `None` never reports it.
+    pub silent_after: Option<Duration>,
+}
+
+/// What a leg reports. A leg reports at most one of each kind a packet or tick.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A key was pressed: reported at the press's first packet, once a press.
+    Digit(Digit),
+    /// The last sample of this play has left (or there was nothing to play).
+    Played(PlayId),
+    /// No RTP has come for `silent_after`. Reported once until RTP comes again.
+    Silent,
+    /// Media now goes to this address, which the far end's packets come from (symmetric RTP), and no longer to the SDP's.
+    Learned(SocketAddr),
+    /// The leg is closed; its last event.
+    Closed(LegReport),
+}
+
+/// Totals of a leg, for the call record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LegReport {
+    /// RTP packets received and accepted.
+    pub packets_received: u64,
+    /// RTP packets sent.
+    pub packets_sent: u64,
+    /// Sequence numbers that never came.
+    pub packets_lost: u64,
+    /// Packets that were not RTP, came from a stranger, or had a payload type that was not negotiated.
+    pub packets_ignored: u64,
+    /// Presses reported.
+    pub digits: u32,
+}

@@ -1,0 +1,168 @@
+//! What a user agent asks of the edge, and what it tells the exchange.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::ids::LegId;
+
+/// Comes back from every call into the user agent, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send these bytes as one datagram. A failure to send is not reported: retransmission is the protocol's answer.
+    Send {
+        /// Where to.
+        destination: SocketAddr,
+        /// A whole SIP message.
+        datagram: Bytes,
+    },
+    /// Something that the call which owns the leg must know.
+    Event(Event),
+}
+
+/// What happened to a leg.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A new INVITE passed all checks and got its 100. The exchange answers with `accept`, `progress` or `reject`.
+    Invited {
+        /// The leg made for it.
+        leg: LegId,
+        /// Who calls whom, with what offer.
+        invitation: Box<Invitation>,
+    },
+    /// The far end acknowledged our 200. `answer` is the ACK's SDP when the INVITE carried no offer.
+    Confirmed {
+        /// Which leg.
+        leg: LegId,
+        /// SDP answer of a late offer.
+        answer: Option<Bytes>,
+    },
+    /// A re-INVITE or UPDATE inside the dialog: answer with `accept` (SDP) or `reject` (488); the dialog goes on either way.
+    Reoffered {
+        /// Which leg.
+        leg: LegId,
+        /// The new SDP offer, if the request carried one.
+        offer: Option<Bytes>,
+    },
+    /// INFO within the dialog; already answered 200 when the body's type is one we know.
+    Info {
+        /// Which leg.
+        leg: LegId,
+        /// The value of Content-Type, lower case.
+        content_type: String,
+        /// The body.
+        body: Bytes,
+    },
+    /// The far end of an outbound INVITE sent 180 or 183 (`body` is its SDP, if any).
+    Ringing {
+        /// Which leg.
+        leg: LegId,
+        /// 101 to 199.
+        status: u16,
+        /// SDP of early media.
+        body: Bytes,
+    },
+    /// The far end of an outbound INVITE answered; the ACK has been sent.
+    Answered {
+        /// Which leg.
+        leg: LegId,
+        /// SDP answer.
+        body: Bytes,
+    },
+    /// The leg is over, whoever ended it; the last event of a leg, exactly one for each leg ever announced or invited.
+    Ended {
+        /// Which leg.
+        leg: LegId,
+        /// Who ended it and how.
+        cause: EndCause,
+    },
+}
+
+/// Why a leg is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndCause {
+    /// The far end sent BYE.
+    RemoteBye,
+    /// The far end sent CANCEL before we answered (we sent 487).
+    Cancelled,
+    /// We ended it with `hangup` and the BYE was answered, or its transaction gave up.
+    LocalBye,
+    /// We refused the INVITE with this status.
+    Refused(u16),
+    /// The far end refused our INVITE with this status (408 when it never answered).
+    RemoteRefused(u16),
+    /// Our 200 was never acknowledged for 64·T1 (RFC 3261 §13.3.1.4); a BYE has been sent. The peer's Contact or a NAT is
+    /// where ops should look.
+    NoAck,
+}
+
+impl EndCause {
+    /// One line for the call record and the log: what happened and where to look.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        match self {
+            Self::RemoteBye => "the caller hung up".into(),
+            Self::Cancelled => "the caller gave up before the answer".into(),
+            Self::LocalBye => "contesta hung up".into(),
+            Self::Refused(status) => format!("refused with {status}"),
+            Self::RemoteRefused(status) => format!("the far end refused with {status}"),
+            Self::NoAck => "no ACK for our 200: check the peer's Contact, NAT and the advertised address".into(),
+        }
+    }
+}
+
+/// An INVITE as the exchange sees it. All strings are percent-decoded where the RFC escapes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invitation {
+    /// User part of the Request-URI, percent-decoded (`*2363`), without its `;` parameters; empty when there is none.
+    pub request_user: String,
+    /// Parameters of the user part and of the Request-URI, lower-case names (`ext` → `300`).
+    pub request_parameters: Vec<(String, String)>,
+    /// User part of the To URI, percent-decoded.
+    pub to_user: String,
+    /// User part of the From URI, percent-decoded; empty for anonymous callers.
+    pub from_user: String,
+    /// Display name of From, unquoted.
+    pub from_display: String,
+    /// The Call-ID.
+    pub call_id: String,
+    /// The User-Agent header, if any: for the record.
+    pub user_agent: String,
+    /// Where the datagram came from.
+    pub source: SocketAddr,
+    /// The SDP offer; `None` for a late offer.
+    pub offer: Option<Bytes>,
+}
+
+/// An INVITE to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invite {
+    /// Request-URI, as text (`sip:*2363@127.0.0.1:5060`).
+    pub target: String,
+    /// Where the datagram goes.
+    pub destination: SocketAddr,
+    /// From URI, as text.
+    pub from: String,
+    /// SDP offer.
+    pub offer: Bytes,
+}
+
+/// A refusal of an INVITE or re-INVITE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// 300 to 699.
+    pub status: u16,
+    /// Seconds for Retry-After, with 503.
+    pub retry_after: Option<u32>,
+    /// Text for a `Warning: 399` header: why, in words a peer's operator understands.
+    pub warning: Option<String>,
+}
+
+/// Why the user agent wants to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// A transaction timer of RFC 3261 §17 (`'A'` to `'K'`) or RFC 6026 (`'L'`, `'M'`).
+    Timer(char),
+    /// The 2xx has to be sent again until its ACK comes (RFC 3261 §13.3.1.4).
+    Retransmit2xx,
+}
