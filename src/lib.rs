@@ -8,6 +8,8 @@ pub mod audio;
 pub mod call;
 pub mod case;
 pub mod dtmf;
+pub mod duration_text;
+pub mod fault;
 pub mod flow;
 pub mod ids;
 pub mod media;
