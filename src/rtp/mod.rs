@@ -1,1 +1,10 @@
 //! RTP packets, sequence and time arithmetic (RFC 3550, RFC 3551).
+//!
+//! The fixed header is twelve bytes, so it is ours: the `rtp` crate brings `webrtc-util` and a runtime for them.
+//! RTCP is neither sent nor read.
+
+pub mod header;
+pub mod time;
+
+pub use header::{HEADER_LENGTH, RtpError, RtpHeader};
+pub use time::{RtpTime, SequenceNumber, Ssrc};

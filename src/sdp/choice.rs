@@ -1,0 +1,314 @@
+//! What two ends agree on: an offer answered, our own offer written, its answer read (RFC 3264).
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+
+use super::description::{Direction, Media, Offer, SdpError};
+use crate::audio::Codec;
+
+/// The payload type under which we offer telephone events: the number everybody uses.
+const TELEPHONE_EVENT: u8 = 101;
+
+/// The outcome of an offer and its answer, seen from our end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Negotiated {
+    /// The codec in both directions.
+    pub codec: Codec,
+    /// Its payload type in both directions.
+    pub payload_type: u8,
+    /// The payload type of telephone events at 8,000 a second, if both ends know them.
+    pub telephone_event: Option<u8>,
+    /// Where the far end says it receives. Unspecified (`0.0.0.0`) for a hold of the old kind; then `send` is false.
+    pub remote: SocketAddr,
+    /// The far end wants our audio.
+    pub send: bool,
+    /// The far end means to send audio.
+    pub receive: bool,
+}
+
+/// An offer without one stream that we can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no RTP/AVP audio stream with PCMU or PCMA is offered")]
+pub struct NoCommonMedia;
+
+impl NoCommonMedia {
+    /// 488 Not Acceptable Here (RFC 3261 §21.4.26).
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        488
+    }
+}
+
+/// Answers `offer` (RFC 3264 §6): its first usable audio stream is taken, every other one refused in its place.
+///
+/// The codec is the first of the offer's that we speak; codecs in `preference` go before those that are not, in its order,
+/// so an empty one leaves the choice to the offerer. `local` is where we receive. `session` and `version` are the numbers of our `o=` line:
+/// the first stays for the dialog's life, the second grows by one with each changed description (RFC 3264 §8).
+///
+/// # Errors
+/// [`NoCommonMedia`]: answer 488.
+pub fn answer(
+    offer: &Offer,
+    local: SocketAddr,
+    session: u64,
+    version: u64,
+    preference: &[Codec],
+) -> Result<(Bytes, Negotiated), NoCommonMedia> {
+    let (taken, negotiated) = offer
+        .media
+        .iter()
+        .enumerate()
+        .find_map(|(index, media)| negotiate(media, preference).map(|negotiated| (index, negotiated)))
+        .ok_or(NoCommonMedia)?;
+    let mut text = head(local.ip(), session, version, &offer.timing);
+    for (index, media) in offer.media.iter().enumerate() {
+        if index == taken {
+            let codecs = [(negotiated.payload_type, negotiated.codec)];
+            let direction = match (negotiated.send, negotiated.receive) {
+                (true, true) => Direction::SendReceive,
+                (true, false) => Direction::SendOnly,
+                (false, true) => Direction::ReceiveOnly,
+                (false, false) => Direction::Inactive,
+            };
+            write_audio(&mut text, local.port(), &media.protocol, &codecs, negotiated.telephone_event, direction);
+        } else {
+            let _ = write!(text, "m={} 0 {} {}\r\n", media.kind, media.protocol, media.formats.join(" "));
+        }
+    }
+    Ok((Bytes::from(text), negotiated))
+}
+
+/// Our own offer: both codecs, those of `preference` first, and telephone events under 101.
+#[must_use]
+pub fn offer(local: SocketAddr, session: u64, version: u64, preference: &[Codec]) -> Bytes {
+    let mut codecs: Vec<(u8, Codec)> = Vec::with_capacity(2);
+    for &codec in preference.iter().chain(&[Codec::Pcmu, Codec::Pcma]) {
+        if !codecs.iter().any(|&(_, known)| known == codec) {
+            codecs.push((static_payload_type(codec), codec));
+        }
+    }
+    let mut text = head(local.ip(), session, version, "0 0");
+    write_audio(&mut text, local.port(), "RTP/AVP", &codecs, Some(TELEPHONE_EVENT), Direction::SendReceive);
+    Bytes::from(text)
+}
+
+/// Reads the answer to an [`offer`] of ours: the stream it takes, with the first codec it lists.
+///
+/// # Errors
+/// What [`Offer::parse`] finds wrong, or [`SdpError::NothingAccepted`].
+pub fn read_answer(answer: &[u8]) -> Result<Negotiated, SdpError> {
+    let answer = Offer::parse(answer)?;
+    answer.media.iter().find_map(|media| negotiate(media, &[])).ok_or(SdpError::NothingAccepted)
+}
+
+/// What we agree on if this stream is taken; `None` when it is not audio that we speak.
+fn negotiate(media: &Media, preference: &[Codec]) -> Option<Negotiated> {
+    let plain_rtp = ["RTP/AVP", "RTP/AVPF"].iter().any(|known| media.protocol.eq_ignore_ascii_case(known));
+    if !media.kind.eq_ignore_ascii_case("audio") || media.port == 0 || !plain_rtp {
+        return None;
+    }
+    let payload_types = || media.formats.iter().filter_map(|format| format.parse().ok().filter(|&n: &u8| n < 128));
+    let rank = |codec| preference.iter().position(|&preferred| preferred == codec).unwrap_or(preference.len());
+    let (payload_type, codec) = payload_types()
+        .filter_map(|payload_type| Some((payload_type, codec_of(media, payload_type)?)))
+        .min_by_key(|&(_, codec)| rank(codec))?;
+    let telephone_event = payload_types().find(|&payload_type| is_telephone_event(media, payload_type));
+    let remote = SocketAddr::new(media.address?, media.port);
+    // RFC 3264 §8.4: an address of zero is a hold that older phones still use.
+    let (send, receive) = match media.direction {
+        Direction::SendReceive => (!remote.ip().is_unspecified(), true),
+        Direction::SendOnly => (false, true),
+        Direction::ReceiveOnly => (!remote.ip().is_unspecified(), false),
+        Direction::Inactive => (false, false),
+    };
+    Some(Negotiated { codec, payload_type, telephone_event, remote, send, receive })
+}
+
+fn codec_of(media: &Media, payload_type: u8) -> Option<Codec> {
+    let encoding = media.encoding(payload_type)?;
+    if encoding.clock_rate != 8000 || encoding.channels != 1 {
+        return None;
+    }
+    [Codec::Pcmu, Codec::Pcma].into_iter().find(|&codec| encoding.name.eq_ignore_ascii_case(encoding_name(codec)))
+}
+
+/// Offers with several codecs carry one telephone-event for each clock rate (RFC 4733 §2.1): ours is 8,000.
+fn is_telephone_event(media: &Media, payload_type: u8) -> bool {
+    media
+        .encoding(payload_type)
+        .is_some_and(|encoding| encoding.name.eq_ignore_ascii_case("telephone-event") && encoding.clock_rate == 8000)
+}
+
+fn head(ip: IpAddr, session: u64, version: u64, timing: &str) -> String {
+    let family = if ip.is_ipv6() { "IP6" } else { "IP4" };
+    format!(
+        "v=0\r\no=contesta {session} {version} IN {family} {ip}\r\ns=contesta\r\nc=IN {family} {ip}\r\nt={timing}\r\n"
+    )
+}
+
+fn write_audio(
+    text: &mut String,
+    port: u16,
+    protocol: &str,
+    codecs: &[(u8, Codec)],
+    telephone_event: Option<u8>,
+    direction: Direction,
+) {
+    let _ = write!(text, "m=audio {port} {protocol}");
+    for payload_type in codecs.iter().map(|&(payload_type, _)| payload_type).chain(telephone_event) {
+        let _ = write!(text, " {payload_type}");
+    }
+    text.push_str("\r\n");
+    for &(payload_type, codec) in codecs {
+        let _ = write!(text, "a=rtpmap:{payload_type} {}/8000\r\n", encoding_name(codec));
+    }
+    if let Some(payload_type) = telephone_event {
+        let _ = write!(text, "a=rtpmap:{payload_type} telephone-event/8000\r\na=fmtp:{payload_type} 0-15\r\n");
+    }
+    text.push_str("a=ptime:20\r\n");
+    text.push_str(match direction {
+        Direction::SendReceive => "a=sendrecv\r\n",
+        Direction::SendOnly => "a=sendonly\r\n",
+        Direction::ReceiveOnly => "a=recvonly\r\n",
+        Direction::Inactive => "a=inactive\r\n",
+    });
+}
+
+fn encoding_name(codec: Codec) -> &'static str {
+    match codec {
+        Codec::Pcmu => "PCMU",
+        Codec::Pcma => "PCMA",
+    }
+}
+
+fn static_payload_type(codec: Codec) -> u8 {
+    match codec {
+        Codec::Pcmu => 0,
+        Codec::Pcma => 8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n";
+
+    fn local() -> SocketAddr {
+        SocketAddr::from(([198, 51, 100, 7], 30_000))
+    }
+
+    /// Answers the streams in `media` under a plain session part; gives the answer from its first `m=` on.
+    fn answered(media: &str, preference: &[Codec]) -> Result<(String, Negotiated), NoCommonMedia> {
+        let parsed = Offer::parse(format!("{HEAD}{media}").as_bytes()).unwrap();
+        let (bytes, negotiated) = answer(&parsed, local(), 7, 1, preference)?;
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let start = text.find("m=").unwrap();
+        Ok((text[start..].to_owned(), negotiated))
+    }
+
+    fn agreed(codec: Codec, payload_type: u8, telephone_event: Option<u8>) -> Negotiated {
+        let remote = SocketAddr::from(([192, 0, 2, 1], 49_170));
+        Negotiated { codec, payload_type, telephone_event, remote, send: true, receive: true }
+    }
+
+    #[test]
+    fn the_offers_first_codec_is_taken_with_its_telephone_event() {
+        let media = "m=audio 49170 RTP/AVP 18 8 0 96\r\na=rtpmap:18 G729/8000\r\na=rtpmap:96 telephone-event/8000\r\n";
+        let (text, negotiated) = answered(media, &[]).unwrap();
+        assert_eq!(negotiated, agreed(Codec::Pcma, 8, Some(96)));
+        assert_eq!(
+            text,
+            "m=audio 30000 RTP/AVP 8 96\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:96 telephone-event/8000\r\n\
+             a=fmtp:96 0-15\r\na=ptime:20\r\na=sendrecv\r\n"
+        );
+        assert_eq!(answered(media, &[Codec::Pcmu]).unwrap().1, agreed(Codec::Pcmu, 0, Some(96)));
+    }
+
+    #[test]
+    fn the_whole_answer_reads_back_and_names_our_address() {
+        let parsed = Offer::parse(format!("{HEAD}m=audio 49170 RTP/AVP 0\r\n").as_bytes()).unwrap();
+        let (bytes, _) = answer(&parsed, "[2001:db8::1]:4000".parse().unwrap(), 7, 2, &[]).unwrap();
+        assert!(bytes.starts_with(
+            b"v=0\r\no=contesta 7 2 IN IP6 2001:db8::1\r\ns=contesta\r\nc=IN IP6 2001:db8::1\r\nt=0 0\r\nm=audio 4000 "
+        ));
+        assert_eq!(read_answer(&bytes).unwrap().remote, "[2001:db8::1]:4000".parse().unwrap());
+    }
+
+    #[test]
+    fn other_streams_are_refused_in_their_place() {
+        let media = "m=video 5000 RTP/AVP 96 97\r\na=rtpmap:96 VP8/90000\r\nm=audio 5002 RTP/SAVP 0\r\n\
+            m=audio 0 RTP/AVP 0\r\nm=audio 49170 RTP/AVP 0\r\nm=audio 5004 RTP/AVP 8\r\nm=image 5006 udptl t38\r\n";
+        let (text, negotiated) = answered(media, &[]).unwrap();
+        assert_eq!(negotiated, agreed(Codec::Pcmu, 0, None));
+        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("m=")).collect();
+        let expected = [
+            "m=video 0 RTP/AVP 96 97",
+            "m=audio 0 RTP/SAVP 0",
+            "m=audio 0 RTP/AVP 0",
+            "m=audio 30000 RTP/AVP 0",
+            "m=audio 0 RTP/AVP 8",
+            "m=image 0 udptl t38",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn payload_types_are_what_the_offer_says_they_are() {
+        fn check(media: &str, expected: Option<Negotiated>) {
+            assert_eq!(answered(media, &[]).ok().map(|(_, negotiated)| negotiated), expected, "{media}");
+        }
+        check(
+            "m=audio 49170 RTP/AVP 97\r\na=rtpmap:97 pcmu/8000/1\r\n", // a dynamic number for a static codec
+            Some(agreed(Codec::Pcmu, 97, None)),
+        );
+        check(
+            "m=audio 49170 RTP/AVP 0 8\r\na=rtpmap:0 L16/8000\r\n", // 0 taken for something else
+            Some(agreed(Codec::Pcma, 8, None)),
+        );
+        check(
+            "m=audio 49170 RTP/AVP 8 100 101\r\na=rtpmap:100 telephone-event/48000\r\na=rtpmap:101 telephone-event/8000\r\n",
+            Some(agreed(Codec::Pcma, 8, Some(101))),
+        );
+        check("m=audio 49170 RTP/AVP 96\r\na=rtpmap:96 opus/48000/2\r\n", None);
+        check("m=audio 49170 RTP/AVP 101\r\na=rtpmap:101 telephone-event/8000\r\n", None);
+        check("m=audio 49170 RTP/AVP 300 x 0\r\n", Some(agreed(Codec::Pcmu, 0, None)));
+        check("m=audio 49170 RTP/AVP 0\r\nc=IN IP4 phone.example\r\n", None);
+        check("m=video 49170 RTP/AVP 31\r\n", None);
+    }
+
+    #[test]
+    fn holds_of_every_kind_are_mirrored() {
+        fn check(lines: &str, send: bool, receive: bool, mirrored: &str) {
+            let (text, negotiated) = answered(&format!("m=audio 49170 RTP/AVP 0\r\n{lines}\r\n"), &[]).unwrap();
+            assert_eq!((negotiated.send, negotiated.receive), (send, receive), "{lines}");
+            assert!(text.ends_with(&format!("a={mirrored}\r\n")), "{lines}: {text}");
+        }
+        check("a=sendrecv", true, true, "sendrecv");
+        check("a=sendonly", false, true, "recvonly");
+        check("a=recvonly", true, false, "sendonly");
+        check("a=inactive", false, false, "inactive");
+        check("c=IN IP4 0.0.0.0", false, true, "recvonly");
+        check("c=IN IP6 ::\r\na=recvonly", false, false, "inactive");
+    }
+
+    #[test]
+    fn an_offer_of_ours_answered_by_us_is_agreed_on() {
+        let ours = offer(local(), 1, 1, &[Codec::Pcma]);
+        let parsed = Offer::parse(&ours).unwrap();
+        let (answer, negotiated) = answer(&parsed, "127.0.0.1:4000".parse().unwrap(), 2, 1, &[]).unwrap();
+        assert_eq!((negotiated.codec, negotiated.telephone_event), (Codec::Pcma, Some(101)));
+        assert_eq!(negotiated.remote, local());
+        let back = read_answer(&answer).unwrap();
+        assert_eq!((back.codec, back.remote.port()), (Codec::Pcma, 4000));
+    }
+
+    #[test]
+    fn an_answer_that_takes_nothing_is_an_error() {
+        let refused = format!("{HEAD}m=audio 0 RTP/AVP 0\r\n");
+        assert_eq!(read_answer(refused.as_bytes()), Err(SdpError::NothingAccepted));
+        assert_eq!((SdpError::NothingAccepted.status(), NoCommonMedia.status()), (488, 488));
+    }
+}
