@@ -7,6 +7,7 @@
 pub mod audio;
 pub mod call;
 pub mod case;
+pub mod document;
 pub mod dtmf;
 pub mod duration_text;
 pub mod fault;
