@@ -1,5 +1,8 @@
 //! What the caller's matter is and how it may change: kinds, states, folio, deadlines.
 
+use std::fmt;
+use std::str::FromStr;
+
 use jiff::Timestamp;
 
 use crate::ids::CallKey;
@@ -7,7 +10,7 @@ use crate::value::Values;
 
 pub mod folio;
 
-pub use folio::Folio;
+pub use folio::{Folio, FolioError};
 
 /// A case as it is asked to be opened. The store gives it its folio.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,4 +80,81 @@ pub struct Case {
     pub state: State,
     /// What happens next, as a short Spanish text for agents; empty when nothing is planned.
     pub next_step: String,
+}
+
+impl State {
+    /// Every state, in the order a case usually goes through them.
+    pub const ALL: [Self; 5] = [Self::Open, Self::InProgress, Self::Escalated, Self::Solved, Self::Closed];
+
+    /// Whether a case in this state may go to `next`. Staying is always allowed.
+    ///
+    /// A case is closed only from `Solved`, where the user confirms the solution (P-20), and a user who is not satisfied
+    /// sends it back to work. `Closed` is final: a new matter gets a new folio.
+    #[must_use]
+    pub fn may_become(self, next: Self) -> bool {
+        if self == next {
+            return true;
+        }
+        match self {
+            Self::Open => matches!(next, Self::InProgress | Self::Escalated | Self::Solved),
+            Self::InProgress => matches!(next, Self::Escalated | Self::Solved),
+            Self::Escalated => matches!(next, Self::InProgress | Self::Solved),
+            Self::Solved => matches!(next, Self::InProgress | Self::Escalated | Self::Closed),
+            Self::Closed => false,
+        }
+    }
+
+    /// Its word in the store, the API and the prompts.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "abierto",
+            Self::InProgress => "en_proceso",
+            Self::Escalated => "escalado",
+            Self::Solved => "resuelto",
+            Self::Closed => "cerrado",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that is no case state.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no case state: abierto, en_proceso, escalado, resuelto, cerrado")]
+pub struct UnknownState(pub String);
+
+impl FromStr for State {
+    type Err = UnknownState;
+
+    fn from_str(word: &str) -> Result<Self, UnknownState> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word).ok_or_else(|| UnknownState(word.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_read_and_write_their_spanish_words() {
+        for state in State::ALL {
+            assert_eq!(state.to_string().parse(), Ok(state));
+        }
+        assert_eq!("abierta".parse::<State>(), Err(UnknownState("abierta".into())));
+    }
+
+    /// P-18, P-20: the whole table, a row a state, columns in the order of `State::ALL`.
+    #[test]
+    fn only_a_solved_case_closes_and_a_closed_one_stays() {
+        let table: Vec<String> = State::ALL
+            .into_iter()
+            .map(|from| State::ALL.into_iter().map(|to| if from.may_become(to) { 'x' } else { '.' }).collect())
+            .collect();
+        assert_eq!(table, ["xxxx.", ".xxx.", ".xxx.", ".xxxx", "....x"]);
+    }
 }
