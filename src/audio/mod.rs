@@ -1,5 +1,11 @@
 //! Samples and codecs: G.711, decoding of prompt files, WAV.
 
 pub mod clip;
+mod decode;
+pub mod g711;
+mod pcm;
+pub mod wav;
 
 pub use clip::{Clip, Codec};
+pub use decode::{AudioError, decode};
+pub use pcm::{Level, Pcm};

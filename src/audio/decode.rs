@@ -1,0 +1,163 @@
+//! Prompt files of any usual kind to mono samples. Takes bytes, not paths: reading files is the edge's.
+
+use std::io::Cursor;
+use std::panic::catch_unwind;
+use std::time::Duration;
+
+use symphonia::core::codecs::audio::AudioDecoderOptions;
+use symphonia::core::errors::Error;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::{FormatOptions, TrackType};
+use symphonia::core::io::MediaSourceStream;
+use symphonia::core::meta::MetadataOptions;
+
+use super::Pcm;
+
+/// Longest audio we load: hold music, generously. A longer file is a mistake and would fill the memory.
+pub const DURATION_MAX: Duration = Duration::from_secs(30 * 60);
+
+/// Why a file is no prompt; whoever recorded it must look.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AudioError {
+    /// Not WAV, FLAC, Ogg Vorbis or MP3, or with a codec inside that we do not read.
+    #[error("not a WAV, FLAC, Ogg Vorbis or MP3 file that can be read: {0}")]
+    Unsupported(String),
+    /// The file is damaged.
+    #[error("the file is damaged: {0}")]
+    Damaged(String),
+    /// There is no sample in it.
+    #[error("the file contains no sound")]
+    Empty,
+    /// A sampling rate outside 4,000 to 192,000.
+    #[error("a sampling rate of {0} Hz")]
+    Rate(u32),
+    /// Longer than [`DURATION_MAX`].
+    #[error("longer than {} minutes", DURATION_MAX.as_secs() / 60)]
+    TooLong,
+}
+
+/// Decodes a whole file: WAV (PCM, float, G.711), FLAC, Ogg Vorbis or MP3 at any rate, all channels mixed to one.
+///
+/// `extension` is the file name's, such as `wav`: a hint only, the bytes decide.
+///
+/// # Errors
+/// [`AudioError`]. A damaged packet inside an otherwise good file is skipped, as a player does.
+pub fn decode(bytes: &[u8], extension: &str) -> Result<Pcm, AudioError> {
+    // A decoder that panics on a damaged file costs that file, not the engine that loads three hundred of them.
+    catch_unwind(|| decode_track(bytes.to_vec(), extension))
+        .unwrap_or_else(|_| Err(AudioError::Damaged("the decoder gave up".to_owned())))
+}
+
+fn decode_track(bytes: Vec<u8>, extension: &str) -> Result<Pcm, AudioError> {
+    let mut hint = Hint::new();
+    hint.with_extension(extension);
+    let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
+    let mut format = symphonia::default::get_probe()
+        .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
+        .map_err(|error| AudioError::Unsupported(error.to_string()))?;
+    let track = format.default_track(TrackType::Audio).ok_or(AudioError::Empty)?;
+    let track_id = track.id;
+    let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio()).ok_or(AudioError::Empty)?;
+    let mut decoder = symphonia::default::get_codecs()
+        .make_audio_decoder(parameters, &AudioDecoderOptions::default())
+        .map_err(|error| AudioError::Unsupported(error.to_string()))?;
+
+    let mut pcm = Pcm { samples: Vec::new(), rate: 0 };
+    let mut interleaved: Vec<i16> = Vec::new();
+    let mut damage = None;
+    loop {
+        let packet = match format.next_packet() {
+            Ok(Some(packet)) => packet,
+            // A chained Ogg stream: what was decoded so far is the prompt.
+            Ok(None) | Err(Error::ResetRequired) => break,
+            // Recorders that were cut off leave a last chunk that is shorter than its header says.
+            Err(Error::IoError(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
+            Err(error) => return Err(AudioError::Damaged(error.to_string())),
+        };
+        if packet.track_id != track_id {
+            continue;
+        }
+        let decoded = match decoder.decode(&packet) {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                damage = Some(error.to_string());
+                continue;
+            }
+        };
+        let channels = decoded.spec().channels().count().max(1);
+        let rate = decoded.spec().rate();
+        if pcm.rate != 0 && rate != pcm.rate {
+            return Err(AudioError::Damaged("its sampling rate changes midway".to_owned()));
+        }
+        pcm.rate = rate;
+        decoded.copy_to_vec_interleaved(&mut interleaved);
+        mix_down(&interleaved, channels, &mut pcm.samples);
+        if pcm.samples.len() as u64 > u64::from(rate) * DURATION_MAX.as_secs() {
+            return Err(AudioError::TooLong);
+        }
+    }
+    match (pcm.samples.is_empty(), damage) {
+        (false, _) => Ok(pcm),
+        (true, Some(damage)) => Err(AudioError::Damaged(damage)),
+        (true, None) => Err(AudioError::Empty),
+    }
+}
+
+/// Appends the mean of each frame's channels.
+fn mix_down(interleaved: &[i16], channels: usize, samples: &mut Vec<i16>) {
+    if channels == 1 {
+        samples.extend_from_slice(interleaved);
+        return;
+    }
+    samples.extend(interleaved.chunks_exact(channels).map(|frame| {
+        let sum: i64 = frame.iter().map(|&sample| i64::from(sample)).sum();
+        // The mean of 16-bit values is a 16-bit value.
+        (sum / channels as i64) as i16
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::wav;
+
+    #[test]
+    fn a_wave_file_of_the_telephone_comes_back_sample_for_sample() {
+        let samples: Vec<i16> = (0..4000).map(|index| (index * 7 % 30_011 - 15_000) as i16).collect();
+        assert_eq!(decode(&wav::write(&samples, 8000), "wav"), Ok(Pcm { samples: samples.clone(), rate: 8000 }));
+        assert_eq!(decode(&wav::write(&samples, 8000), "mp3").map(|pcm| pcm.rate), Ok(8000), "a wrong extension");
+    }
+
+    #[test]
+    fn stereo_is_mixed() {
+        let mut bytes = wav::write(&[100, 300, -5, -7], 16_000);
+        bytes[22] = 2; // channels
+        bytes[32] = 4; // bytes a frame
+        assert_eq!(decode(&bytes, "wav"), Ok(Pcm { samples: vec![200, -6], rate: 16_000 }));
+    }
+
+    #[test]
+    fn mu_law_in_a_wave_file_is_read() {
+        let mut file = b"RIFF\x2a\0\0\0WAVEfmt \x12\0\0\0".to_vec();
+        file.extend([7, 0, 1, 0, 0x40, 0x1f, 0, 0, 0x40, 0x1f, 0, 0, 1, 0, 8, 0, 0, 0]); // WAVE_FORMAT_MULAW, 8 bits
+        file.extend(b"data\x04\0\0\0\x80\x00\xef\xff");
+        assert_eq!(decode(&file, "wav").unwrap().samples, [32_124, -32_124, 132, 0]);
+    }
+
+    #[test]
+    fn what_is_no_prompt_is_refused_with_a_reason() {
+        assert!(matches!(decode(b"", "wav"), Err(AudioError::Unsupported(_))));
+        assert!(matches!(decode(b"hello, this is text and no sound at all", "wav"), Err(AudioError::Unsupported(_))));
+        assert_eq!(decode(&wav::write(&[], 8000), "wav"), Err(AudioError::Empty));
+    }
+
+    #[test]
+    fn a_file_cut_off_anywhere_is_decoded_or_refused() {
+        let whole = wav::write(&[1000; 500], 8000);
+        for length in 0..whole.len() {
+            if let Ok(pcm) = decode(&whole[..length], "wav") {
+                assert!(pcm.samples.len() <= 500 && pcm.samples.iter().all(|&sample| sample == 1000), "{length}");
+            }
+        }
+    }
+}
