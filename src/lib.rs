@@ -20,4 +20,5 @@ pub mod rtp;
 pub mod sdp;
 pub mod sip;
 pub mod speech;
+pub mod store;
 pub mod value;

@@ -1,0 +1,114 @@
+//! Call records: one for every call, whatever became of it.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use jiff::Timestamp;
+
+use crate::call::CallRecord;
+use crate::case::Folio;
+use crate::ids::CallKey;
+use crate::store::entry::{folios_from_json, media_from_json, media_to_json, path_from_json, path_to_json};
+use crate::store::sql::{Conn, Failure, Readers, Row, args};
+use crate::store::{cases, events, millis, moment};
+
+/// Which calls to list. Everything that is `None` does not matter.
+#[derive(Clone, Debug, Default)]
+pub struct CallFilter {
+    /// Operator id.
+    pub operator: Option<String>,
+    /// What the call came to (`bloqueo`).
+    pub result: Option<String>,
+    /// Began at or after this moment.
+    pub since: Option<Timestamp>,
+    /// At most so many, the newest first.
+    pub limit: u32,
+}
+
+/// Stores a record with its line in the event log, and notes the call in the history of the cases it consulted. A record
+/// that exists stays as it is.
+pub(crate) async fn save(conn: &mut Conn, record: &CallRecord) -> Result<(), Failure> {
+    let folios = serde_json::Value::from(record.folios.clone()).to_string();
+    let changed = conn
+        .execute(
+            "INSERT INTO calls (call_key, operator, flow, sip_call_id, called, caller, class, began, answered, ended, \
+             result, cause, folios, path, media) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING",
+            args![
+                &*record.key.0,
+                record.operator.as_str(),
+                record.flow.as_str(),
+                record.sip_call_id.as_str(),
+                record.called.as_str(),
+                record.caller.as_str(),
+                record.class.as_str(),
+                millis(record.began),
+                record.answered.map(millis),
+                millis(record.ended),
+                record.result.as_str(),
+                record.cause.as_str(),
+                folios,
+                path_to_json(&record.path).to_string(),
+                media_to_json(&record.media).to_string(),
+            ],
+        )
+        .await?;
+    if changed == 1 {
+        for folio in record.folios.iter().filter_map(|folio| Folio::parse(folio).ok()) {
+            cases::consulted(conn, &folio, record.ended, &record.key).await?;
+        }
+        events::append(conn, record.ended, "call_ended", &record.operator, &record.key.0).await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn find(readers: &Readers, key: &str) -> anyhow::Result<Option<CallRecord>> {
+    let rows = readers.fetch(BY_KEY, args![key]).await.context("cannot read calls")?;
+    rows.first().map(read).transpose()
+}
+
+pub(crate) async fn list(readers: &Readers, filter: &CallFilter) -> anyhow::Result<Vec<CallRecord>> {
+    let rows = readers
+        .fetch(
+            LIST,
+            args![
+                filter.operator.as_deref(),
+                filter.result.as_deref(),
+                filter.since.map(millis),
+                i64::from(filter.limit)
+            ],
+        )
+        .await
+        .context("cannot read calls")?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &Row) -> anyhow::Result<CallRecord> {
+    let key = row.text(0)?;
+    let json = |column: usize| -> anyhow::Result<serde_json::Value> {
+        serde_json::from_str(row.text(column)?).with_context(|| format!("the record of call {key}"))
+    };
+    Ok(CallRecord {
+        key: CallKey(Arc::from(key)),
+        operator: row.text(1)?.to_owned(),
+        flow: row.text(2)?.to_owned(),
+        sip_call_id: row.text(3)?.to_owned(),
+        called: row.text(4)?.to_owned(),
+        caller: row.text(5)?.to_owned(),
+        class: row.text(6)?.to_owned(),
+        began: moment(row.int(7)?)?,
+        answered: row.maybe_int(8)?.map(moment).transpose()?,
+        ended: moment(row.int(9)?)?,
+        result: row.text(10)?.to_owned(),
+        cause: row.text(11)?.to_owned(),
+        folios: folios_from_json(&json(12)?)?,
+        path: path_from_json(&json(13)?)?,
+        media: media_from_json(&json(14)?)?,
+    })
+}
+
+const BY_KEY: &str = "SELECT call_key, operator, flow, sip_call_id, called, caller, class, began, answered, ended, result, \
+     cause, folios, path, media FROM calls WHERE call_key = $1";
+const LIST: &str = "SELECT call_key, operator, flow, sip_call_id, called, caller, class, began, answered, ended, result, \
+     cause, folios, path, media FROM calls WHERE ($1 IS NULL OR operator = $1) AND ($2 IS NULL OR result = $2) \
+     AND ($3 IS NULL OR began >= $3) ORDER BY began DESC, call_key LIMIT $4";

@@ -1,0 +1,58 @@
+//! The numbered log of everything that happened: a listener that was away resumes from the last number it saw.
+
+use anyhow::Context;
+use jiff::Timestamp;
+
+use crate::store::sql::{Conn, Failure, Readers, args};
+use crate::store::{millis, moment};
+
+/// One line of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedEvent {
+    /// Its number: ever growing, in the order of the commits, maybe with gaps.
+    pub seq: i64,
+    /// When it happened.
+    pub at: Timestamp,
+    /// `case_opened`, `case_updated`, `call_ended`, `message_queued`, `device_block_ordered`, `line_suspension_ordered`.
+    pub kind: String,
+    /// Operator id; empty when no number matched.
+    pub operator: String,
+    /// The folio, call key or message number it is about.
+    pub subject: String,
+}
+
+pub(crate) async fn append(
+    conn: &mut Conn,
+    at: Timestamp,
+    kind: &'static str,
+    operator: &str,
+    subject: &str,
+) -> Result<(), Failure> {
+    conn.execute(
+        "INSERT INTO events (at, kind, operator, subject) VALUES ($1, $2, $3, $4)",
+        args![millis(at), kind, operator, subject],
+    )
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn after(readers: &Readers, seq: i64, limit: u32) -> anyhow::Result<Vec<LoggedEvent>> {
+    let rows = readers
+        .fetch(
+            "SELECT seq, at, kind, operator, subject FROM events WHERE seq > $1 ORDER BY seq LIMIT $2",
+            args![seq, i64::from(limit)],
+        )
+        .await
+        .context("cannot read the event log")?;
+    rows.iter()
+        .map(|row| {
+            Ok(LoggedEvent {
+                seq: row.int(0)?,
+                at: moment(row.int(1)?)?,
+                kind: row.text(2)?.to_owned(),
+                operator: row.text(3)?.to_owned(),
+                subject: row.text(4)?.to_owned(),
+            })
+        })
+        .collect()
+}

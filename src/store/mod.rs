@@ -1,0 +1,396 @@
+//! Cases, call records, orders, messages and tables, durable in SQLite or PostgreSQL. SQL lives here only, one file a noun.
+//!
+//! A write is answered when it is on the disk: in the database, or in the [`spool`] of the data directory while the database
+//! is away. One [`writer`] gathers concurrent writes into one commit. Reads go past it, to a few connections of their own.
+#![expect(clippy::disallowed_methods, reason = "the store stamps what it is given and has its own writer thread")]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use jiff::Timestamp;
+use rand::TryRng;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::call::CallRecord;
+use crate::case::{self, Case, Folio};
+use crate::flow::action::Message;
+use crate::ids::Ids;
+use crate::store::entry::{Entry, Write};
+use crate::store::pending::Pending;
+use crate::store::spool::Spool;
+use crate::store::sql::{Place, Readers};
+use crate::store::writer::{Job, Outcome, Writer};
+use crate::value::Values;
+
+mod calls;
+mod cases;
+mod entry;
+mod events;
+mod orders;
+mod outbox;
+mod pending;
+mod spool;
+mod sql;
+mod tables;
+mod writer;
+
+pub use calls::CallFilter;
+pub use cases::{CaseEvent, CaseFilter, Change, Opened};
+pub use events::LoggedEvent;
+pub use orders::{Order, OrderKind, Ordered, StoredOrder, device};
+pub use outbox::Queued;
+pub use tables::{TableRow, TableState, row_key};
+
+/// The store. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    place: Place,
+    readers: Readers,
+    jobs: mpsc::Sender<Job>,
+    pending: Arc<Mutex<Pending>>,
+    ids: Mutex<Ids>,
+}
+
+impl Store {
+    /// Opens the engine's store: makes and migrates the database, takes the spool of `data` for this process alone, and
+    /// brings what an earlier run left there into the database.
+    ///
+    /// `url` is `sqlite:///path/contesta.db`, a bare path, or `postgres://user@host/database`.
+    ///
+    /// # Errors
+    /// The database cannot be opened or migrated; another engine runs on `data`.
+    pub async fn open(url: &str, data: &Path) -> anyhow::Result<Self> {
+        let place = Place::parse(url)?;
+        if let Place::Sqlite(path) = &place
+            && let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
+        {
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        }
+        let (spool, backlog) = Spool::open(data)?;
+        Self::start(place, Some(spool), backlog).await
+    }
+
+    /// Opens the store for a command beside the engine: nothing is spooled, so a write that fails is an error at once.
+    /// Look-ups also find what lies in the spool of `data`.
+    ///
+    /// # Errors
+    /// There is no such database, or it cannot be opened or migrated.
+    pub async fn connect(url: &str, data: &Path) -> anyhow::Result<Self> {
+        let place = Place::parse(url)?;
+        if let Place::Sqlite(path) = &place
+            && !path.exists()
+        {
+            anyhow::bail!("there is no database at {}: `contesta run` or `contesta import` makes it", path.display());
+        }
+        let store = Self::start(place, None, Vec::new()).await?;
+        let mut pending = store.pending();
+        Spool::peek(data).iter().for_each(|entry| pending.spooled(entry));
+        drop(pending);
+        Ok(store)
+    }
+
+    async fn start(place: Place, spool: Option<Spool>, backlog: Vec<Entry>) -> anyhow::Result<Self> {
+        let mut conn = place.connect(writer::LOCK_PATIENCE).await?;
+        conn.migrate().await?;
+        let mut taken: BTreeSet<Folio> = cases::folios(&mut conn).await?.into_iter().collect();
+        taken.extend(backlog.iter().filter_map(|entry| entry.write.folio().cloned()));
+        // The writer has a runtime of its own, and a connection belongs to the runtime that opened it.
+        conn.close().await.context("cannot close the first connection")?;
+
+        let mut pending = Pending::default();
+        backlog.iter().for_each(|entry| pending.spooled(entry));
+        let pending = Arc::new(Mutex::new(pending));
+        let (jobs, queue) = mpsc::channel(QUEUE_MAX);
+        let writer = Writer {
+            place: place.clone(),
+            conn: None,
+            spool,
+            backlog,
+            pending: Arc::clone(&pending),
+            taken,
+            ids: os_ids()?,
+            jobs: queue,
+            retry_at: tokio::time::Instant::now(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || runtime.block_on(writer.run()))
+            .context("cannot start the store's writer")?;
+        let inner = Inner { readers: place.readers(), place, jobs, pending, ids: Mutex::new(os_ids()?) };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Opens a case, or finds the one that this idempotency key opened before. Returns when that is durable, so the folio
+    /// may be spoken.
+    ///
+    /// # Errors
+    /// Neither the database nor the spool could keep it.
+    pub async fn open_case(&self, open: &case::Open) -> anyhow::Result<Opened> {
+        let mut open = open.clone();
+        // The database keeps milliseconds; what is answered now is what is read later.
+        open.received = to_millisecond(open.received);
+        open.due = open.due.map(to_millisecond);
+        let folio = Folio::draw(open.prefix, &mut self.ids());
+        match self.write(Timestamp::now(), Write::OpenCase { open, folio }).await? {
+            Outcome::Opened(opened) => Ok(opened),
+            other => Err(crossed(&other)),
+        }
+    }
+
+    /// Changes a case of this operator.
+    ///
+    /// # Errors
+    /// It could not be kept.
+    pub async fn update_case(&self, update: &case::Update) -> anyhow::Result<Change> {
+        match self.write(update.at, Write::UpdateCase(update.clone())).await? {
+            Outcome::Changed(change) => Ok(change),
+            other => Err(crossed(&other)),
+        }
+    }
+
+    /// Finds a case of this operator. A folio of another operator is `None`, like one that nobody has.
+    ///
+    /// # Errors
+    /// The database cannot be read, and the case is not known without it.
+    pub async fn find_case(&self, operator: &str, folio: &Folio) -> anyhow::Result<Option<Case>> {
+        Ok(self.case(folio).await?.filter(|case| case.open.operator == operator))
+    }
+
+    /// Finds a case of any operator, for commands.
+    ///
+    /// # Errors
+    /// The database cannot be read, and the case is not known without it.
+    pub async fn case(&self, folio: &Folio) -> anyhow::Result<Option<Case>> {
+        let found = cases::find(&self.inner.readers, folio).await;
+        let known = self.pending().case(folio).cloned();
+        match (found, known) {
+            (Ok(Some(case)), _) | (Ok(None), Some(case)) | (Err(_), Some(case)) => Ok(Some(case)),
+            (Ok(None), None) => Ok(None),
+            (Err(fault), None) => Err(fault),
+        }
+    }
+
+    /// Cases that fit, the newest first.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn cases(&self, filter: &CaseFilter) -> anyhow::Result<Vec<Case>> {
+        cases::list(&self.inner.readers, filter).await
+    }
+
+    /// What happened to a case, the oldest first.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn history(&self, folio: &Folio) -> anyhow::Result<Vec<CaseEvent>> {
+        cases::history(&self.inner.readers, folio).await
+    }
+
+    /// Puts a message into the outbox, once for its operator and idempotency key.
+    ///
+    /// # Errors
+    /// It could not be kept.
+    pub async fn enqueue(&self, message: &Message) -> anyhow::Result<()> {
+        self.write(Timestamp::now(), Write::Enqueue(message.clone())).await.map(drop)
+    }
+
+    /// The oldest messages that wait to be delivered.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn outbox(&self, limit: u32) -> anyhow::Result<Vec<Queued>> {
+        outbox::pending(&self.inner.readers, limit).await
+    }
+
+    /// Stores a call's record, once.
+    ///
+    /// # Errors
+    /// It could not be kept.
+    pub async fn save_call(&self, record: &CallRecord) -> anyhow::Result<()> {
+        let mut record = record.clone();
+        record.began = to_millisecond(record.began);
+        record.answered = record.answered.map(to_millisecond);
+        record.ended = to_millisecond(record.ended);
+        self.write(record.ended, Write::SaveCall(Box::new(record))).await.map(drop)
+    }
+
+    /// The record of a call.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn call(&self, key: &str) -> anyhow::Result<Option<CallRecord>> {
+        calls::find(&self.inner.readers, key).await
+    }
+
+    /// Records that fit, the newest first.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn calls(&self, filter: &CallFilter) -> anyhow::Result<Vec<CallRecord>> {
+        calls::list(&self.inner.readers, filter).await
+    }
+
+    /// The numbered log after `seq`, oldest first.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn events_after(&self, seq: i64, limit: u32) -> anyhow::Result<Vec<LoggedEvent>> {
+        events::after(&self.inner.readers, seq, limit).await
+    }
+
+    /// Orders a block or a suspension, once for its folio, unless another report's order is in force.
+    ///
+    /// # Errors
+    /// It could not be kept.
+    pub async fn order(&self, order: &Order) -> anyhow::Result<Ordered> {
+        match self.write(Timestamp::now(), Write::Order(order.clone())).await? {
+            Outcome::Ordered(ordered) => Ok(ordered),
+            other => Err(crossed(&other)),
+        }
+    }
+
+    /// The folio of the order in force for this subject (see [`Order::subject`]).
+    ///
+    /// # Errors
+    /// The database cannot be read, and no order waits in the spool.
+    pub async fn order_in_force(
+        &self,
+        operator: &str,
+        kind: OrderKind,
+        subject: &str,
+    ) -> anyhow::Result<Option<Folio>> {
+        let found = orders::in_force(&self.inner.readers, operator, kind, subject).await;
+        let known = self.pending().order(operator, kind, subject).cloned();
+        match (found, known) {
+            (Ok(Some(folio)), _) | (Ok(None), Some(folio)) | (Err(_), Some(folio)) => Ok(Some(folio)),
+            (Ok(None), None) => Ok(None),
+            (Err(fault), None) => Err(fault),
+        }
+    }
+
+    /// The orders that a report covers.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn orders(&self, folio: &Folio) -> anyhow::Result<Vec<StoredOrder>> {
+        orders::of_case(&self.inner.readers, folio).await
+    }
+
+    /// Replaces an operator's table whole, or leaves it as it is. `progress` is told how many rows are in.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub async fn replace_table(
+        &self,
+        operator: &str,
+        name: &str,
+        rows: &[TableRow],
+        progress: &mut (dyn FnMut(usize) + Send),
+    ) -> anyhow::Result<()> {
+        let mut conn = self.inner.place.connect(IMPORT_PATIENCE).await?;
+        tables::replace(&mut conn, operator, name, rows, Timestamp::now(), progress)
+            .await
+            .with_context(|| format!("cannot replace the table {name} of {operator}"))?;
+        Ok(conn.close().await?)
+    }
+
+    /// How many rows a table has; `None` when it was never imported.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn table(&self, operator: &str, name: &str) -> anyhow::Result<Option<TableState>> {
+        tables::state(&self.inner.readers, operator, name).await
+    }
+
+    /// The row with this key (see [`row_key`]).
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn table_row(&self, operator: &str, name: &str, key: &str) -> anyhow::Result<Option<Values>> {
+        tables::by_key(&self.inner.readers, operator, name, key).await
+    }
+
+    /// All rows of a table in the order of its file; with `(column, value)` those whose text cell is exactly that.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn table_rows(
+        &self,
+        operator: &str,
+        name: &str,
+        only: Option<(&str, &str)>,
+    ) -> anyhow::Result<Vec<Values>> {
+        match only {
+            Some((column, value)) => tables::by_column(&self.inner.readers, operator, name, column, value).await,
+            None => tables::all(&self.inner.readers, operator, name).await,
+        }
+    }
+
+    /// Waits until everything asked so far is kept, and closes the database.
+    pub async fn close(self) {
+        let (closed, waiting) = oneshot::channel();
+        if self.inner.jobs.send(Job::Close(closed)).await.is_ok() {
+            // The writer answers when it is done; a writer that is gone has nothing left to do.
+            let _ = waiting.await;
+        }
+        self.inner.readers.close().await;
+    }
+
+    /// Hands a write to the writer and waits until it is durable. A full queue makes callers wait their turn.
+    async fn write(&self, at: Timestamp, write: Write) -> anyhow::Result<Outcome> {
+        let id = self.ids().token(16);
+        let (reply, answer) = oneshot::channel();
+        let entry = Entry { id, at, write };
+        self.inner
+            .jobs
+            .send(Job::Write(Box::new(entry), reply))
+            .await
+            .map_err(|_| anyhow::anyhow!("the store is closed"))?;
+        Ok(answer.await.context("the store was closed before it answered")??)
+    }
+
+    fn ids(&self) -> std::sync::MutexGuard<'_, Ids> {
+        self.inner.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pending(&self) -> std::sync::MutexGuard<'_, Pending> {
+        self.inner.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Milliseconds since 1970, the form of every moment in the database.
+fn millis(moment: Timestamp) -> i64 {
+    moment.as_millisecond()
+}
+
+fn moment(millis: i64) -> anyhow::Result<Timestamp> {
+    Timestamp::from_millisecond(millis).context("a stored moment is outside the calendar")
+}
+
+fn to_millisecond(moment: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(moment.as_millisecond()).unwrap_or(moment)
+}
+
+/// Folios must not be guessable: their seed comes from the operating system.
+fn os_ids() -> anyhow::Result<Ids> {
+    let mut seed = [0; 32];
+    rand::rngs::SysRng.try_fill_bytes(&mut seed).context("the operating system gives no randomness")?;
+    Ok(Ids::from_entropy(seed))
+}
+
+fn crossed(outcome: &Outcome) -> anyhow::Error {
+    tracing::error!(?outcome, "the store's writer answered another question");
+    anyhow::anyhow!("the store's writer answered another question")
+}
+
+/// So many writes may wait for the writer; whoever comes next waits to get in.
+const QUEUE_MAX: usize = 4_096;
+/// An import waits for the engine's commits, and its user is watching.
+const IMPORT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);

@@ -1,0 +1,381 @@
+//! The one writer: gathers what has queued into a transaction, commits once, answers all; spools what cannot be written.
+//!
+//! ```text
+//!   callers ──► bounded channel ──► batch ──► BEGIN · savepoint each · COMMIT ──► answers
+//!                                     │ the database is away
+//!                                     └─────► spool, one fsync ──► answers        replay ──► the spool is emptied
+//! ```
+//!
+//! While anything is in the spool, new writes join it behind the old ones: the database sees all of them in order. It has a
+//! thread and a small runtime of its own, so that an `fsync` keeps nobody else waiting.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+use tracing::{error, info, warn};
+
+use crate::case::{Case, Folio, State};
+use crate::ids::Ids;
+use crate::store::cases::{self, Change, Opened};
+use crate::store::entry::{Entry, Write};
+use crate::store::orders::{self, Ordered};
+use crate::store::pending::Pending;
+use crate::store::spool::Spool;
+use crate::store::sql::{Conn, Failure, Place};
+use crate::store::{calls, outbox};
+
+/// What a write came to.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Opened(Opened),
+    Changed(Change),
+    Ordered(Ordered),
+    Done,
+}
+
+type Reply = oneshot::Sender<Result<Outcome, Failure>>;
+
+/// What the writer is told.
+pub(crate) enum Job {
+    Write(Box<Entry>, Reply),
+    /// Finish what came before, then stop.
+    Close(oneshot::Sender<()>),
+}
+
+/// The writer's own things; it ends when every sender of its channel is gone.
+pub(crate) struct Writer {
+    pub(crate) place: Place,
+    pub(crate) conn: Option<Conn>,
+    /// `None`: a command beside the engine; it has no promise to keep.
+    pub(crate) spool: Option<Spool>,
+    /// What is in the spool, in order.
+    pub(crate) backlog: Vec<Entry>,
+    pub(crate) pending: Arc<Mutex<Pending>>,
+    /// Every folio this process knows of: one that is drawn while the database is away must not be anybody's.
+    pub(crate) taken: BTreeSet<Folio>,
+    pub(crate) ids: Ids,
+    pub(crate) jobs: mpsc::Receiver<Job>,
+    pub(crate) retry_at: Instant,
+}
+
+impl Writer {
+    /// Serves until it is told to close, or nobody is left to ask.
+    pub(crate) async fn run(mut self) {
+        self.replay().await;
+        loop {
+            let first = if self.backlog.is_empty() {
+                self.jobs.recv().await
+            } else {
+                tokio::select! {
+                    job = self.jobs.recv() => job,
+                    () = tokio::time::sleep_until(self.retry_at) => {
+                        self.replay().await;
+                        continue;
+                    }
+                }
+            };
+            let Some(first) = first else { break };
+            let (batch, close) = self.gather(first);
+            if !self.backlog.is_empty() && Instant::now() >= self.retry_at {
+                self.replay().await;
+            }
+            self.serve(batch).await;
+            if let Some(closed) = close {
+                self.end().await;
+                let _ = closed.send(());
+                return;
+            }
+        }
+        self.end().await;
+    }
+
+    async fn end(&mut self) {
+        self.replay().await;
+        if let Some(conn) = self.conn.take()
+            && let Err(fault) = conn.close().await
+        {
+            warn!(cause = %fault, "the database did not close cleanly");
+        }
+    }
+
+    /// Everything that waits by now, up to a batch.
+    fn gather(&mut self, first: Job) -> (Vec<(Entry, Reply)>, Option<oneshot::Sender<()>>) {
+        let mut batch = Vec::new();
+        let mut next = Some(first);
+        while let Some(job) = next {
+            match job {
+                Job::Write(entry, reply) => batch.push((*entry, reply)),
+                Job::Close(closed) => return (batch, Some(closed)),
+            }
+            next = if batch.len() < BATCH_MAX { self.jobs.try_recv().ok() } else { None };
+        }
+        (batch, None)
+    }
+
+    async fn serve(&mut self, batch: Vec<(Entry, Reply)>) {
+        if batch.is_empty() {
+            return;
+        }
+        let (mut entries, replies): (Vec<Entry>, Vec<Reply>) = batch.into_iter().unzip();
+        let outcomes = if self.backlog.is_empty() {
+            match self.commit(&mut entries, false).await {
+                Ok(outcomes) => outcomes,
+                Err(failure) => {
+                    warn!(cause = %failure, "writes go to the spool");
+                    self.retry_at = Instant::now() + RETRY_EVERY;
+                    self.put_aside(entries, &failure)
+                }
+            }
+        } else {
+            self.put_aside(entries, &Failure::Unavailable("it is away since an earlier write".into()))
+        };
+        self.learn(&outcomes);
+        for (reply, outcome) in replies.into_iter().zip(outcomes) {
+            // Whoever asked may have stopped waiting; the write stands.
+            let _ = reply.send(outcome);
+        }
+    }
+
+    /// Commits entries in one transaction, each in a savepoint. `Err`: none of them is in, as far as we know. After a
+    /// commit in doubt the same entries, with the same folios and ids, may be written again without harm.
+    async fn commit(&mut self, entries: &mut [Entry], kept: bool) -> Result<Vec<Result<Outcome, Failure>>, Failure> {
+        // A server that was restarted since the last batch is found out by a dead connection: ask once more on a new one.
+        if let Some(Conn::Postgres(conn)) = &mut self.conn
+            && !timeout(CONNECT_PATIENCE, sqlx::Connection::ping(conn)).await.is_ok_and(|alive| alive.is_ok())
+        {
+            self.conn = None;
+        }
+        let mut conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => self.connect().await?,
+        };
+        match timeout(COMMIT_PATIENCE, transact(&mut conn, entries, kept, &mut self.ids, &self.taken)).await {
+            Ok(Ok(outcomes)) => {
+                self.conn = Some(conn);
+                Ok(outcomes)
+            }
+            // The connection is dropped with whatever it was doing.
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Err(Failure::Unavailable(format!("no answer in {} s", COMMIT_PATIENCE.as_secs()))),
+        }
+    }
+
+    async fn connect(&self) -> Result<Conn, Failure> {
+        match timeout(CONNECT_PATIENCE, self.place.connect(LOCK_PATIENCE)).await {
+            Ok(connected) => connected.map_err(|fault| Failure::Unavailable(format!("{fault:#}"))),
+            Err(_) => Err(Failure::Unavailable(format!("no connection in {} s", CONNECT_PATIENCE.as_secs()))),
+        }
+    }
+
+    /// Keeps entries in the spool and answers as the database will when it is back.
+    fn put_aside(&mut self, entries: Vec<Entry>, failure: &Failure) -> Vec<Result<Outcome, Failure>> {
+        let unavailable = || Err(Failure::Unavailable(failure.to_string()));
+        let Some(spool) = self.spool.as_mut() else {
+            return entries.iter().map(|_| unavailable()).collect();
+        };
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept: Vec<Entry> = Vec::new();
+        let mut outcomes = Vec::new();
+        // Entries of one batch may depend on each other, so each is noted before the next is judged. Should the disk
+        // refuse, their callers hear of an error and ask again under the same keys.
+        let room = BACKLOG_MAX.saturating_sub(self.backlog.len());
+        for mut entry in entries {
+            let outcome = if kept.len() >= room {
+                Err(Failure::Unavailable(format!("{BACKLOG_MAX} writes wait for it already")))
+            } else {
+                judge(&mut entry, &pending, &mut self.taken, &mut self.ids)
+            };
+            if let Ok((_, true)) = &outcome {
+                pending.spooled(&entry);
+                kept.push(entry);
+            }
+            outcomes.push(outcome.map(|(outcome, _)| outcome));
+        }
+        if kept.is_empty() {
+            return outcomes;
+        }
+        if let Err(fault) = spool.append(&kept) {
+            error!(cause = format!("{fault:#}"), "neither the database nor the spool can be written");
+            pending.unspool(&kept, &self.backlog);
+            return outcomes.into_iter().map(|outcome| outcome.and_then(|_| unavailable())).collect();
+        }
+        self.backlog.append(&mut kept);
+        outcomes
+    }
+
+    /// Brings the spool into the database, in order, and empties it.
+    async fn replay(&mut self) {
+        if self.backlog.is_empty() {
+            return;
+        }
+        let mut backlog = std::mem::take(&mut self.backlog);
+        let mut refused = Vec::new();
+        let mut learned = Vec::new();
+        for start in (0..backlog.len()).step_by(BATCH_MAX) {
+            let end = backlog.len().min(start + BATCH_MAX);
+            let Some(chunk) = backlog.get_mut(start..end) else { break };
+            match self.commit(chunk, true).await {
+                Ok(outcomes) => {
+                    for (entry, outcome) in chunk.iter().zip(&outcomes) {
+                        if let Some(why) = refusal(outcome) {
+                            refused.push((entry.clone(), why));
+                        }
+                    }
+                    learned.extend(outcomes);
+                }
+                Err(failure) => {
+                    warn!(cause = %failure, waiting = backlog.len(), "the spool waits for the database");
+                    self.backlog = backlog;
+                    self.retry_at = Instant::now() + RETRY_EVERY;
+                    return;
+                }
+            }
+        }
+        if let Err(fault) = self.empty_spool(&refused) {
+            // All of it is in the database; being replayed once more does no harm.
+            error!(cause = format!("{fault:#}"), "the spool cannot be emptied");
+            self.backlog = backlog;
+            self.retry_at = Instant::now() + RETRY_EVERY;
+            return;
+        }
+        info!(writes = backlog.len(), "the spool is in the database");
+        self.learn(&learned);
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).replayed();
+    }
+
+    fn empty_spool(&mut self, refused: &[(Entry, String)]) -> anyhow::Result<()> {
+        let Some(spool) = self.spool.as_mut() else { return Ok(()) };
+        for (entry, why) in refused {
+            spool.reject(entry, why)?;
+        }
+        spool.clear()
+    }
+
+    /// Remembers cases as they stand, and their folios.
+    fn learn(&mut self, outcomes: &[Result<Outcome, Failure>]) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let cases = outcomes.iter().filter_map(|outcome| match outcome {
+            Ok(Outcome::Opened(Opened { case, .. }) | Outcome::Changed(Change::Done(case))) => Some(case),
+            Ok(Outcome::Changed(Change::NotFound | Change::Illegal { .. }) | Outcome::Ordered(_) | Outcome::Done)
+            | Err(_) => None,
+        });
+        for case in cases {
+            self.taken.insert(case.folio.clone());
+            if self.backlog.is_empty() {
+                pending.remember(case.clone());
+            }
+        }
+    }
+}
+
+/// One transaction.
+async fn transact(
+    conn: &mut Conn,
+    entries: &mut [Entry],
+    kept: bool,
+    ids: &mut Ids,
+    taken: &BTreeSet<Folio>,
+) -> Result<Vec<Result<Outcome, Failure>>, Failure> {
+    conn.begin().await?;
+    let mut outcomes = Vec::with_capacity(entries.len());
+    for entry in entries {
+        conn.execute("SAVEPOINT entry", Vec::new()).await?;
+        let outcome = write(conn, entry, kept, ids, taken).await;
+        match &outcome {
+            Ok(_) => conn.execute("RELEASE SAVEPOINT entry", Vec::new()).await?,
+            Err(Failure::Refused(_)) => conn.execute("ROLLBACK TO SAVEPOINT entry", Vec::new()).await?,
+            Err(Failure::Unavailable(why)) => return Err(Failure::Unavailable(why.clone())),
+        };
+        outcomes.push(outcome);
+    }
+    conn.commit().await?;
+    Ok(outcomes)
+}
+
+async fn write(
+    conn: &mut Conn,
+    entry: &mut Entry,
+    kept: bool,
+    ids: &mut Ids,
+    taken: &BTreeSet<Folio>,
+) -> Result<Outcome, Failure> {
+    match &mut entry.write {
+        Write::OpenCase { open, folio } => {
+            while !kept && taken.contains(folio) {
+                *folio = Folio::draw(open.prefix, ids);
+            }
+            cases::open(conn, open, folio, kept, ids).await.map(Outcome::Opened)
+        }
+        Write::UpdateCase(update) => cases::update(conn, update, &entry.id).await.map(Outcome::Changed),
+        Write::SaveCall(record) => calls::save(conn, record).await.map(|()| Outcome::Done),
+        Write::Enqueue(message) => outbox::enqueue(conn, message, entry.at).await.map(|()| Outcome::Done),
+        Write::Order(order) => orders::place(conn, order, entry.at).await.map(Outcome::Ordered),
+    }
+}
+
+/// What an entry comes to without the database, and whether it must be spooled for that to become true.
+fn judge(
+    entry: &mut Entry,
+    pending: &Pending,
+    taken: &mut BTreeSet<Folio>,
+    ids: &mut Ids,
+) -> Result<(Outcome, bool), Failure> {
+    match &mut entry.write {
+        Write::OpenCase { open, folio } => {
+            if let Some(case) = pending.case_by_key(&open.operator, &open.idempotency) {
+                return Ok((Outcome::Opened(Opened { case: case.clone(), new: false }), false));
+            }
+            while !taken.insert(folio.clone()) {
+                *folio = Folio::draw(open.prefix, ids);
+            }
+            let case = Case { folio: folio.clone(), open: open.clone(), state: State::Open, next_step: String::new() };
+            Ok((Outcome::Opened(Opened { case, new: true }), true))
+        }
+        Write::UpdateCase(update) => {
+            let known = pending.case(&update.folio).filter(|case| case.open.operator == update.operator);
+            let Some(mut case) = known.cloned() else {
+                return Err(Failure::Unavailable("and this case is not known without it".into()));
+            };
+            Ok(match cases::apply(&mut case, update) {
+                Some(refused) => (Outcome::Changed(refused), false),
+                None => (Outcome::Changed(Change::Done(case)), true),
+            })
+        }
+        Write::Order(order) => Ok(match pending.order(&order.operator, order.kind, order.subject()) {
+            Some(folio) if *folio == order.folio => (Outcome::Ordered(Ordered::Accepted), false),
+            Some(folio) => (Outcome::Ordered(Ordered::Already(folio.clone())), false),
+            None => (Outcome::Ordered(Ordered::Accepted), true),
+        }),
+        Write::SaveCall(_) | Write::Enqueue(_) => Ok((Outcome::Done, true)),
+    }
+}
+
+/// Why a replayed entry has to be looked at by people.
+fn refusal(outcome: &Result<Outcome, Failure>) -> Option<String> {
+    match outcome {
+        Ok(Outcome::Changed(Change::NotFound)) => Some("there is no such case".into()),
+        Ok(Outcome::Changed(Change::Illegal { from, to })) => Some(format!("a case cannot go from {from} to {to}")),
+        Ok(Outcome::Ordered(Ordered::Already(folio))) => Some(format!("the order of {folio} was in force already")),
+        Ok(
+            Outcome::Opened(_)
+            | Outcome::Changed(Change::Done(_))
+            | Outcome::Ordered(Ordered::Accepted)
+            | Outcome::Done,
+        ) => None,
+        Err(failure) => Some(failure.to_string()),
+    }
+}
+
+/// So many callers are answered by one commit.
+const BATCH_MAX: usize = 256;
+/// So many writes may wait for the database before new ones are refused.
+const BACKLOG_MAX: usize = 200_000;
+/// How long a write waits for another process's lock before it goes to the spool; a caller waits for the folio meanwhile.
+pub(crate) const LOCK_PATIENCE: Duration = Duration::from_millis(750);
+const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
+const COMMIT_PATIENCE: Duration = Duration::from_secs(3);
+/// How often the spool asks whether the database is back.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
