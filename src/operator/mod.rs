@@ -9,10 +9,18 @@ use std::time::Duration;
 use crate::value::Kind;
 
 pub mod calendar;
+mod hours_file;
+pub mod load;
+pub mod number;
 pub mod prompts;
+pub mod service;
+pub mod sla;
 
-pub use calendar::Calendar;
+pub use calendar::{Calendar, HoursState};
+pub use load::{load, load_all};
+pub use number::{CalledNumber, Route, Routes};
 pub use prompts::Prompts;
+pub use sla::due;
 
 /// A prompt of an operator's catalogue, by its place there. Recorded words of `speech` have one too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,13 +82,13 @@ pub struct Service {
 /// Who answers a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A row of an imported table (`flows/data/<table>.csv`).
+    /// A row of an imported table (`flows/data/<operator>/<table>.csv`).
     Table {
         /// Table name (`coverage`).
         table: String,
         /// Every pair: this column equals this argument.
         keys: Vec<(String, String)>,
-        /// Column to order by before taking row number `position` (an argument, 1-based); `None`: the first match.
+        /// The argument (from 1) that says which of the matching rows is meant, in the order of the table's key; `None`: the first.
         position: Option<String>,
         /// The result's name when a row was found; `Err(column)`: the row's value of that column is the result's name.
         found: Result<String, String>,
@@ -91,7 +99,7 @@ pub enum Source {
     Builtin,
 }
 
-/// A table that services read, filled by `contesta import` from `flows/data/<name>.csv`.
+/// A table that services read, filled by `contesta import` from `flows/data/<operator>/<name>.csv`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     /// Name (`coverage`).
@@ -120,4 +128,27 @@ pub enum SlaClock {
     Natural,
     /// Only the open hours of this calendar.
     Calendar(String),
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// An operator of that id in central Mexico, with nothing declared.
+    pub(crate) fn operator(id: &str) -> Operator {
+        Operator {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            folio_prefix: 2,
+            class: String::new(),
+            time_zone: jiff::tz::TimeZone::get("America/Mexico_City").unwrap(),
+            numbers: Vec::new(),
+            calendars: BTreeMap::new(),
+            prompts: Prompts::new(id, Vec::new()),
+            services: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            kinds: BTreeMap::new(),
+            templates: BTreeMap::new(),
+        }
+    }
 }
