@@ -1,0 +1,456 @@
+//! One leg: a far end's packets in, one packet out each 20 ms for as long as the leg lives (one SSRC, continuous
+//! sequence numbers and timestamps; what plays is switched behind them).
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::dtmf::{Digit, Press, TelephoneEvents};
+use crate::ids::PlayId;
+use crate::rtp::{HEADER_LENGTH, RtpHeader, RtpTime, SequenceNumber, Ssrc};
+
+use super::player::Player;
+use super::reception::Reception;
+use super::source::{Source, Verdict};
+use super::{Event, LegReport, LegSettings, Segment};
+
+/// Samples, and in G.711 bytes, of a frame: 20 ms.
+pub const FRAME_SAMPLES: usize = 160;
+
+/// Longest packet that a leg sends.
+pub const MAX_PACKET: usize = HEADER_LENGTH + FRAME_SAMPLES;
+
+/// Presses that may wait to be sent; more are refused.
+pub const PRESSES_MAX: usize = 64;
+
+/// Frames of audio between two presses: with the repeated ends, a pause of 100 ms.
+const PAUSE_FRAMES: u8 = 3;
+
+/// One leg's media. Hand it each datagram of its socket, call [`tick`](Self::tick) each 20 ms.
+#[derive(Debug)]
+pub struct Leg {
+    settings: LegSettings,
+    source: Source,
+    reception: Reception,
+    telephone_events: TelephoneEvents,
+    /// When RTP came last; the leg's beginning before the first.
+    heard: Instant,
+    silence_reported: bool,
+    player: Player,
+    presses: Presses,
+    sequence: SequenceNumber,
+    timestamp: RtpTime,
+    /// The last frame was silence because nothing played: what comes next is a talk spurt.
+    quiet: bool,
+    packets_sent: u64,
+    packets_ignored: u64,
+    digits: u32,
+}
+
+/// Digits that this leg presses.
+#[derive(Debug, Default)]
+struct Presses {
+    waiting: VecDeque<(Digit, Duration)>,
+    sending: Option<Press>,
+    pause: u8,
+}
+
+impl Leg {
+    /// A leg whose first packet leaves with the first tick.
+    #[must_use]
+    pub fn new(settings: LegSettings, now: Instant) -> Self {
+        Self {
+            source: Source::new(settings.remote),
+            reception: Reception::default(),
+            telephone_events: TelephoneEvents::new(),
+            heard: now,
+            silence_reported: false,
+            player: Player::default(),
+            presses: Presses::default(),
+            sequence: SequenceNumber(settings.first_sequence),
+            timestamp: RtpTime(settings.first_timestamp),
+            quiet: true,
+            packets_sent: 0,
+            packets_ignored: 0,
+            digits: 0,
+            settings,
+        }
+    }
+
+    /// Takes one datagram that came from `source`. Anything may be in it.
+    pub fn handle_packet(&mut self, now: Instant, source: SocketAddr, packet: &[u8], out: &mut Vec<Event>) {
+        let Ok((header, payload)) = RtpHeader::parse(packet) else {
+            self.packets_ignored += 1;
+            return;
+        };
+        let is_event = Some(header.payload_type) == self.settings.telephone_event;
+        if !is_event && header.payload_type != self.settings.payload_type {
+            self.packets_ignored += 1;
+            if self.source.handle_sign_of_life(now, source) {
+                self.hear(now);
+            }
+            return;
+        }
+        match self.source.handle_packet(now, source) {
+            Verdict::Heard => {}
+            Verdict::Moved => out.push(Event::Learned(source)),
+            Verdict::Ignored => {
+                self.packets_ignored += 1;
+                return;
+            }
+        }
+        self.hear(now);
+        self.reception.handle_packet(&header);
+        if is_event && let Some(payload) = packet.get(payload) {
+            let digits = &mut self.digits;
+            self.telephone_events.handle_packet(&header, payload, |digit| {
+                *digits = digits.saturating_add(1);
+                out.push(Event::Digit(digit));
+            });
+        }
+    }
+
+    /// Makes the packet of the next 20 ms and gives its length; `None` when the far end wants no media or there is no
+    /// address to send to. A play goes on meanwhile, as it would be heard.
+    pub fn tick(&mut self, now: Instant, packet: &mut [u8; MAX_PACKET], out: &mut Vec<Event>) -> Option<usize> {
+        self.source.handle_time(now);
+        self.report_silence(now, out);
+        let timestamp = self.timestamp;
+        self.timestamp = timestamp.plus(FRAME_SAMPLES as u32);
+        let (head, body) = packet.split_at_mut(HEADER_LENGTH);
+        let press = self.presses.next_packet(timestamp).zip(self.settings.telephone_event);
+        let (marker, payload_type, timestamp, length) = if let Some((press, payload_type)) = press {
+            body.iter_mut().zip(press.payload).for_each(|(to, from)| *to = from);
+            (press.marker, payload_type, press.timestamp, press.payload.len())
+        } else {
+            let marker = self.quiet && self.player.is_playing();
+            self.quiet = !self.player.is_playing();
+            out.extend(self.player.fill(self.settings.codec, body).map(Event::Played));
+            (marker, self.settings.payload_type, timestamp, FRAME_SAMPLES)
+        };
+        let destination = self.source.destination();
+        if !self.settings.send || destination.port() == 0 || destination.ip().is_unspecified() {
+            return None;
+        }
+        let (sequence, ssrc) = (self.sequence, Ssrc(self.settings.ssrc));
+        head.copy_from_slice(&RtpHeader { marker, payload_type, sequence, timestamp, ssrc }.to_bytes());
+        self.sequence = sequence.next();
+        self.packets_sent += 1;
+        Some(HEADER_LENGTH + length)
+    }
+
+    /// Where packets go.
+    #[must_use]
+    pub fn destination(&self) -> SocketAddr {
+        self.source.destination()
+    }
+
+    /// The only source that is heard, once learning is over: the socket may be connected to it.
+    #[must_use]
+    pub fn locked(&self) -> Option<SocketAddr> {
+        self.source.locked()
+    }
+
+    /// Plays `segments` from the next tick on, in place of what plays. Nothing to play is reported as played at once.
+    pub fn play(&mut self, play: PlayId, segments: Box<[Segment]>, out: &mut Vec<Event>) {
+        if !self.player.start(play, segments) {
+            out.push(Event::Played(play));
+        }
+    }
+
+    /// Plays nothing any more; the play that ends is not reported.
+    pub fn stop(&mut self) {
+        self.player.stop();
+    }
+
+    /// Presses a key for `length` (see [`Press::new`]) when those before it are done; what plays waits meanwhile. False
+    /// when telephone events were not negotiated or [`PRESSES_MAX`] wait.
+    pub fn press(&mut self, digit: Digit, length: Duration) -> bool {
+        let possible = self.settings.telephone_event.is_some() && self.presses.waiting.len() < PRESSES_MAX;
+        if possible {
+            self.presses.waiting.push_back((digit, length));
+        }
+        possible
+    }
+
+    /// True while keys are being pressed or wait to be.
+    #[must_use]
+    pub fn is_pressing(&self) -> bool {
+        self.presses.sending.is_some() || !self.presses.waiting.is_empty()
+    }
+
+    /// New settings after a re-INVITE. Our stream goes on: its SSRC, sequence and timestamp are not taken from `settings`.
+    /// Learning opens again when the address in the SDP is another one than before.
+    pub fn retarget(&mut self, settings: LegSettings, now: Instant) {
+        self.source.describe(settings.remote);
+        self.settings = LegSettings { ssrc: self.settings.ssrc, ..settings };
+        // A hold may have kept the far end quiet.
+        self.hear(now);
+    }
+
+    /// The totals so far.
+    #[must_use]
+    pub fn report(&self) -> LegReport {
+        LegReport {
+            packets_received: self.reception.packets(),
+            packets_sent: self.packets_sent,
+            packets_lost: self.reception.lost(),
+            packets_ignored: self.packets_ignored,
+            digits: self.digits,
+        }
+    }
+
+    fn hear(&mut self, now: Instant) {
+        self.heard = now;
+        self.silence_reported = false;
+    }
+
+    fn report_silence(&mut self, now: Instant, out: &mut Vec<Event>) {
+        let quiet = now.saturating_duration_since(self.heard);
+        if !self.silence_reported && self.settings.silent_after.is_some_and(|limit| quiet >= limit) {
+            self.silence_reported = true;
+            out.push(Event::Silent);
+        }
+    }
+}
+
+impl Presses {
+    /// The packet of the press under way, or of the next one after its pause.
+    fn next_packet(&mut self, timestamp: RtpTime) -> Option<crate::dtmf::PressPacket> {
+        if self.sending.is_none() {
+            if self.pause > 0 {
+                self.pause -= 1;
+                return None;
+            }
+            let (digit, length) = self.waiting.pop_front()?;
+            self.sending = Some(Press::new(digit, length, timestamp));
+        }
+        let packet = self.sending.as_mut().and_then(Press::next_packet);
+        if packet.is_none() {
+            self.sending = None;
+            self.pause = PAUSE_FRAMES - 1;
+        }
+        packet
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::audio::{Clip, Codec};
+    use crate::media::Listener;
+
+    const PHONE: &str = "192.0.2.1:4000";
+
+    /// A leg, its clock, and what it said and sent.
+    struct Story {
+        leg: Leg,
+        now: Instant,
+        events: Vec<Event>,
+        sequence: u16,
+    }
+
+    impl Story {
+        fn new() -> Self {
+            Self::with(|_| {})
+        }
+
+        fn with(change: impl Fn(&mut LegSettings)) -> Self {
+            let mut settings = settings();
+            change(&mut settings);
+            #[expect(clippy::disallowed_methods, reason = "a test needs some moment to begin at")]
+            let now = Instant::now();
+            Self { leg: Leg::new(settings, now), now, events: Vec::new(), sequence: 0 }
+        }
+
+        fn tick(&mut self) -> Option<(RtpHeader, Vec<u8>)> {
+            let mut packet = [0; MAX_PACKET];
+            let length = self.leg.tick(self.now, &mut packet, &mut self.events);
+            self.now += Duration::from_millis(20);
+            length.map(|length| {
+                let (header, payload) = RtpHeader::parse(&packet[..length]).unwrap();
+                (header, packet[payload].to_vec())
+            })
+        }
+
+        /// A packet from `source` with the next sequence number.
+        fn packet(&mut self, source: &str, payload_type: u8, marker: bool, timestamp: u32, payload: &[u8]) {
+            self.sequence += 1;
+            let header = RtpHeader {
+                marker,
+                payload_type,
+                sequence: SequenceNumber(self.sequence),
+                timestamp: RtpTime(timestamp),
+                ssrc: Ssrc(9),
+            };
+            let packet = [&header.to_bytes(), payload].concat();
+            self.leg.handle_packet(self.now, source.parse().unwrap(), &packet, &mut self.events);
+        }
+
+        fn events(&mut self) -> Vec<Event> {
+            std::mem::take(&mut self.events)
+        }
+    }
+
+    fn settings() -> LegSettings {
+        LegSettings {
+            codec: Codec::Pcmu,
+            payload_type: 0,
+            telephone_event: Some(101),
+            remote: PHONE.parse().unwrap(),
+            send: true,
+            ssrc: 0xabcd,
+            first_sequence: u16::MAX,
+            first_timestamp: u32::MAX - 159,
+            silent_after: Some(Duration::from_secs(1)),
+        }
+    }
+
+    fn clip(samples: usize) -> Box<[Segment]> {
+        Box::new([Segment::Clip(Arc::new(Clip::from_pcm(&vec![1000; samples])))])
+    }
+
+    /// Pain 14: sources change behind one stream, which never jumps.
+    #[test]
+    fn one_stream_leaves_the_leg_whatever_plays() {
+        let mut story = Story::new();
+        let mut headers = vec![story.tick().unwrap().0];
+        story.leg.play(PlayId(1), clip(400), &mut story.events);
+        headers.extend((0..2).map(|_| story.tick().unwrap().0));
+        assert_eq!(story.events(), []);
+        headers.push(story.tick().unwrap().0);
+        assert_eq!(story.events(), [Event::Played(PlayId(1))], "with the third frame, half full");
+        headers.push(story.tick().unwrap().0);
+        for (index, header) in headers.iter().enumerate() {
+            let expected = RtpHeader {
+                marker: index == 1,
+                payload_type: 0,
+                sequence: SequenceNumber(u16::MAX.wrapping_add(index as u16)),
+                timestamp: RtpTime((u32::MAX - 159).wrapping_add(160 * index as u32)),
+                ssrc: Ssrc(0xabcd),
+            };
+            assert_eq!(*header, expected, "{index}");
+        }
+    }
+
+    #[test]
+    fn a_new_play_replaces_the_old_and_only_the_new_is_reported() {
+        let mut story = Story::new();
+        story.leg.play(PlayId(1), clip(16_000), &mut story.events);
+        story.tick();
+        story.leg.play(PlayId(2), clip(160), &mut story.events);
+        story.tick();
+        assert_eq!(story.events(), [Event::Played(PlayId(2))]);
+        story.leg.play(PlayId(3), Box::new([]), &mut story.events);
+        assert_eq!(story.events(), [Event::Played(PlayId(3))], "nothing to play");
+        story.leg.play(PlayId(4), clip(16_000), &mut story.events);
+        story.leg.stop();
+        assert_eq!(story.tick().unwrap().1, [0xff; 160]);
+        assert_eq!(story.events(), []);
+    }
+
+    #[test]
+    fn a_digit_is_reported_at_its_first_packet_and_counted_once() {
+        let mut story = Story::new();
+        for index in 0..5 {
+            story.packet(PHONE, 101, index == 0, 8000, &[5, 10, 0, 160 + index]);
+        }
+        assert_eq!(story.events(), [Event::Digit(Digit::from_event(5).unwrap())]);
+        assert_eq!(story.leg.report().digits, 1);
+    }
+
+    #[test]
+    fn media_follows_the_phone_and_strangers_are_counted() {
+        let mut story = Story::new();
+        story.packet("203.0.113.9:7", 0, false, 0, &[0xff; 160]);
+        let phone: SocketAddr = "203.0.113.9:7".parse().unwrap();
+        assert_eq!((story.events(), story.leg.destination()), (vec![Event::Learned(phone)], phone));
+        for timestamp in 1..5 {
+            story.packet("203.0.113.9:7", 0, false, timestamp * 160, &[0xff; 160]);
+        }
+        assert_eq!(story.leg.locked(), Some(phone));
+        story.packet("198.51.100.1:1", 101, true, 0, &[5, 10, 0, 160]);
+        story.packet("203.0.113.9:7", 34, false, 0, &[0; 100]); // a payload type that was not negotiated
+        story.leg.handle_packet(story.now, phone, b"GET / HTTP/1.1", &mut story.events);
+        assert_eq!(story.events(), []);
+        let expected =
+            LegReport { packets_received: 5, packets_sent: 0, packets_lost: 0, packets_ignored: 3, digits: 0 };
+        assert_eq!(story.leg.report(), expected);
+    }
+
+    #[test]
+    fn silence_is_reported_once_until_rtp_comes_again() {
+        let mut story = Story::new();
+        let mut silent_at = Vec::new();
+        for frame in 0..200 {
+            if frame == 100 {
+                story.packet(PHONE, 0, false, 0, &[0xff; 160]);
+            }
+            story.tick();
+            silent_at.extend(story.events().iter().map(|event| (frame, event.clone())));
+        }
+        assert_eq!(silent_at, [(50, Event::Silent), (150, Event::Silent)]);
+    }
+
+    #[test]
+    fn comfort_noise_is_a_sign_of_life() {
+        let mut story = Story::new();
+        for _ in 0..10 {
+            (0..40).for_each(|_| drop(story.tick()));
+            story.packet(PHONE, 13, false, 0, &[60]);
+        }
+        assert_eq!(story.events(), []);
+    }
+
+    #[test]
+    fn on_hold_nothing_is_sent_and_the_play_goes_on() {
+        let mut story = Story::with(|settings| settings.send = false);
+        story.leg.play(PlayId(1), clip(320), &mut story.events);
+        assert_eq!((story.tick(), story.tick()), (None, None));
+        assert_eq!(story.events(), [Event::Played(PlayId(1))]);
+        let resumed = LegSettings { codec: Codec::Pcma, payload_type: 8, ssrc: 1, first_sequence: 1, ..settings() };
+        story.leg.retarget(resumed, story.now);
+        let (header, payload) = story.tick().unwrap();
+        assert_eq!((header.ssrc, header.sequence, header.payload_type), (Ssrc(0xabcd), SequenceNumber(u16::MAX), 8));
+        assert_eq!((header.timestamp, payload), (RtpTime(160), vec![0xd5; 160]), "two frames of time have passed");
+        let mut story = Story::with(|settings| settings.remote = "0.0.0.0:4000".parse().unwrap());
+        assert_eq!(story.tick(), None, "there is no address to send to");
+    }
+
+    /// One leg presses keys, another reads them.
+    #[test]
+    fn keys_pressed_by_one_leg_are_read_by_another() {
+        let (mut caller, mut callee) = (Story::new(), Story::new());
+        let mut listener = Listener::new(Codec::Pcmu, 0);
+        for key in "*2363#".chars() {
+            assert!(caller.leg.press(Digit::from_char(key).unwrap(), Duration::from_millis(100)));
+        }
+        let mut frames = 0;
+        while caller.leg.is_pressing() {
+            let (header, payload) = caller.tick().unwrap();
+            let packet = [&header.to_bytes(), &payload[..]].concat();
+            callee.leg.handle_packet(callee.now, PHONE.parse().unwrap(), &packet, &mut callee.events);
+            listener.handle_packet(&packet);
+            frames += 1;
+        }
+        let keys: String = callee
+            .events()
+            .iter()
+            .map(|event| match event {
+                Event::Digit(digit) => digit.as_char(),
+                Event::Played(_) | Event::Silent | Event::Learned(_) | Event::Closed(_) => '?',
+            })
+            .collect();
+        assert_eq!((keys.as_str(), callee.leg.report().packets_lost), ("*2363#", 0));
+        assert_eq!(frames, 6 * 7 + 5 * 3 + 1, "seven packets a press, three frames between two, one to see the end");
+        let mut without = Story::with(|settings| settings.telephone_event = None);
+        assert!(!without.leg.press(Digit::STAR, Duration::ZERO));
+    }
+
+    #[test]
+    fn a_leg_is_small() {
+        assert!(size_of::<Leg>() < 1024, "{}", size_of::<Leg>());
+    }
+}
