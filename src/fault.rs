@@ -116,6 +116,16 @@ pub fn render_coloured(fault: &Fault, source: &SourceFile) -> String {
     draw(fault, source, &Renderer::styled())
 }
 
+/// Faults one after another, each over the line of its file among `sources`, a blank line between them.
+#[must_use]
+pub fn render_all(faults: &[Fault], sources: &[SourceFile]) -> String {
+    let one = |fault: &Fault| match sources.iter().find(|source| source.path == fault.file) {
+        Some(source) => render(fault, source),
+        None => render(fault, &SourceFile { path: fault.file.clone(), text: String::new() }),
+    };
+    faults.iter().map(one).collect::<Vec<_>>().join("\n\n")
+}
+
 fn draw(fault: &Fault, source: &SourceFile, renderer: &Renderer) -> String {
     let level = match fault.severity {
         Severity::Error => Level::ERROR,

@@ -7,9 +7,11 @@
 pub mod audio;
 pub mod call;
 pub mod case;
+pub mod cli;
 pub mod document;
 pub mod dtmf;
 pub mod duration_text;
+pub mod edge;
 pub mod fault;
 pub mod flow;
 pub mod ids;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The program; everything it does lies in the library, where tests reach it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    contesta::cli::main()
+}

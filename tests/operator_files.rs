@@ -33,19 +33,11 @@ fn shipped(folder: &str) -> Vec<SourceFile> {
         .to_vec()
 }
 
-fn drawn(faults: &[fault::Fault], files: &[SourceFile]) -> String {
-    let draw = |fault: &fault::Fault| {
-        let missing = SourceFile { path: fault.file.clone(), text: String::new() };
-        fault::render(fault, files.iter().find(|file| file.path == fault.file).unwrap_or(&missing))
-    };
-    faults.iter().map(draw).collect::<Vec<_>>().join("\n\n")
-}
-
 #[test]
 fn the_shipped_operators_load_and_their_numbers_lead_to_their_flows() {
     let folders = [shipped("beneleit"), shipped("bluepoint")];
-    let (operators, routes) =
-        operator::load_all(&folders).unwrap_or_else(|faults| panic!("{}", drawn(&faults, &folders.concat())));
+    let (operators, routes) = operator::load_all(&folders)
+        .unwrap_or_else(|faults| panic!("{}", fault::render_all(&faults, &folders.concat())));
     for (called, operator, flow) in [
         ("*2363", 0, "beneleit.principal"),          // B-02
         ("+522226057239", 0, "beneleit.conmutador"), // B-03
@@ -170,7 +162,7 @@ missing = "none"
 "##,
     );
     let faults = operator::load(&files).unwrap_err();
-    insta::assert_snapshot!(drawn(&faults, &files));
+    insta::assert_snapshot!(fault::render_all(&faults, &files));
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub struct Prompt {
 }
 
 impl Prompts {
-    /// The catalogue of an operator. Of two prompts with the same key the last one is found.
+    /// The catalogue of an operator; with an empty name and nothing own, the recorded words alone. Of two prompts with the same key the last one is found.
     #[must_use]
     pub fn new(operator: &str, own: Vec<Prompt>) -> Self {
         let vocabulary = speech::vocabulary().iter().map(|(key, _)| *key);
@@ -115,7 +115,8 @@ impl Prompts {
             Some(Prompt { key, file: None, .. }) => with_extensions(format!("{operator}/{key}")).collect(),
             None => {
                 let word = format!("{VOCABULARY_FOLDER}/{}", self.word(id).0);
-                with_extensions(format!("{operator}/{word}")).chain(with_extensions(word.clone())).collect()
+                let own = (!operator.is_empty()).then(|| with_extensions(format!("{operator}/{word}")));
+                own.into_iter().flatten().chain(with_extensions(word)).collect()
             }
         }
     }

@@ -1,0 +1,53 @@
+//! The commands, one file each: its arguments, its `run`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub mod hours;
+pub mod prompts;
+pub mod route;
+pub mod say;
+
+/// The voice of an operator's customer-service centre.
+#[derive(Debug, Parser)]
+#[command(name = "contesta", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Say(say::Args),
+    Hours(hours::Args),
+    Route(route::Args),
+    Prompts(prompts::Args),
+}
+
+/// Reads the command line and runs its command. A failure is told on standard error, with its causes, and ends with status 1.
+#[must_use]
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Say(args) => say::run(args),
+        Command::Hours(args) => hours::run(args),
+        Command::Route(args) => route::run(args),
+        Command::Prompts(args) => prompts::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        super::Cli::command().debug_assert();
+    }
+}
