@@ -1,10 +1,20 @@
 //! SIP as a user agent, without I/O: datagrams and commands in, datagrams and events out
 //! (RFC 3261, RFC 3581, RFC 6026). Read RFC 3261 §17.2 and §12 first.
 //!
-//! [`UserAgent`] is the whole module's face; `Action`, `Event` and `Invitation` are its words.
+//! [`UserAgent`] is the whole module's face; `Action`, `Event` and `Invitation` are its words. Below it, bottom up: `cursor`
+//! reads bytes, `message` finds lines, `header/*` reads one header each, `envelope` checks what every request needs,
+//! `transaction/*` are the four machines of §17, `dialog` is §12, `writer` builds datagrams.
 
 pub mod action;
+pub mod cursor;
+pub mod envelope;
+pub mod header;
+pub mod message;
+pub mod method;
+pub mod status;
+pub mod uri;
 pub mod user_agent;
+pub mod writer;
 
 pub use action::{Action, EndCause, Event, Invitation, Invite, Rejection, Why};
 pub use user_agent::{Settings, UserAgent};

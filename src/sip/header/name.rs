@@ -1,0 +1,149 @@
+//! Names of the headers that we read or write, long and compact (RFC 3261 §7.3.3, §20).
+
+use std::fmt;
+
+/// A header's name. Case does not matter, `v` is `Via`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Name {
+    /// RFC 3261 §20.1.
+    Accept,
+    /// RFC 3261 §20.8.
+    CallId,
+    /// RFC 3261 §20.10.
+    Contact,
+    /// RFC 3261 §20.14.
+    ContentLength,
+    /// RFC 3261 §20.15.
+    ContentType,
+    /// RFC 3261 §20.16.
+    CSeq,
+    /// RFC 3261 §20.20.
+    From,
+    /// RFC 3261 §20.22.
+    MaxForwards,
+    /// RFC 3261 §20.30.
+    RecordRoute,
+    /// RFC 3261 §20.32.
+    Require,
+    /// RFC 3261 §20.34.
+    Route,
+    /// RFC 3261 §20.38.
+    Timestamp,
+    /// RFC 3261 §20.39.
+    To,
+    /// RFC 3261 §20.41.
+    UserAgent,
+    /// RFC 3261 §20.42.
+    Via,
+    /// Any other: kept, never read.
+    Other,
+}
+
+impl Name {
+    /// Reads a name.
+    #[must_use]
+    pub fn of(name: &[u8]) -> Self {
+        let is = |long: &str| name.eq_ignore_ascii_case(long.as_bytes());
+        // The length decides first: a message has a dozen names to look up, and most lengths leave one candidate.
+        match name.len() {
+            1 => match name {
+                b"c" | b"C" => Self::ContentType,
+                b"f" | b"F" => Self::From,
+                b"i" | b"I" => Self::CallId,
+                b"l" | b"L" => Self::ContentLength,
+                b"m" | b"M" => Self::Contact,
+                b"t" | b"T" => Self::To,
+                b"v" | b"V" => Self::Via,
+                _ => Self::Other,
+            },
+            2 if is("To") => Self::To,
+            3 if is("Via") => Self::Via,
+            4 if is("From") => Self::From,
+            4 if is("CSeq") => Self::CSeq,
+            5 if is("Route") => Self::Route,
+            6 if is("Accept") => Self::Accept,
+            7 if is("Call-ID") => Self::CallId,
+            7 if is("Contact") => Self::Contact,
+            7 if is("Require") => Self::Require,
+            9 if is("Timestamp") => Self::Timestamp,
+            10 if is("User-Agent") => Self::UserAgent,
+            12 if is("Content-Type") => Self::ContentType,
+            12 if is("Max-Forwards") => Self::MaxForwards,
+            12 if is("Record-Route") => Self::RecordRoute,
+            14 if is("Content-Length") => Self::ContentLength,
+            _ => Self::Other,
+        }
+    }
+
+    /// The long form.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Accept => "Accept",
+            Self::CallId => "Call-ID",
+            Self::Contact => "Contact",
+            Self::ContentLength => "Content-Length",
+            Self::ContentType => "Content-Type",
+            Self::CSeq => "CSeq",
+            Self::From => "From",
+            Self::MaxForwards => "Max-Forwards",
+            Self::RecordRoute => "Record-Route",
+            Self::Require => "Require",
+            Self::Route => "Route",
+            Self::Timestamp => "Timestamp",
+            Self::To => "To",
+            Self::UserAgent => "User-Agent",
+            Self::Via => "Via",
+            Self::Other => "header",
+        }
+    }
+
+    /// Whether a second line of this name makes the message ambiguous (RFC 3261 §7.3.1, RFC 4475 §3.3.8 and §3.3.9).
+    #[must_use]
+    pub fn is_single(self) -> bool {
+        matches!(
+            self,
+            Self::CallId
+                | Self::ContentLength
+                | Self::ContentType
+                | Self::CSeq
+                | Self::From
+                | Self::MaxForwards
+                | Self::To
+        )
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_compact_and_odd_case_are_one_name() {
+        let table: [(&[&str], Name); 9] = [
+            (&["Via", "v", "V", "VIA"], Name::Via),
+            (&["Content-Length", "l", "content-length"], Name::ContentLength),
+            (&["Content-Type", "c"], Name::ContentType),
+            (&["MaX-fOrWaRdS"], Name::MaxForwards),
+            (&["m", "contact"], Name::Contact),
+            (&["i", "CALL-ID"], Name::CallId),
+            (&["f", "FROM"], Name::From),
+            (&["t", "tO"], Name::To),
+            (&["C%6Fntact", "", "s", "X-Via"], Name::Other),
+        ];
+        for (names, expected) in table {
+            for name in names {
+                assert_eq!(Name::of(name.as_bytes()), expected, "{name}");
+            }
+        }
+        for name in ["Record-Route", "Route", "Require", "Accept", "Timestamp", "User-Agent", "CSeq", "From", "To"] {
+            assert_eq!(Name::of(name.as_bytes()).text(), name);
+        }
+    }
+}

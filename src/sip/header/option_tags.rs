@@ -1,0 +1,42 @@
+//! Option tags of Require and Unsupported (RFC 3261 §20.32, §20.40).
+
+use crate::sip::cursor::{Cursor, trim};
+
+/// The extensions we support of those a peer may require: none yet.
+pub const SUPPORTED: &[&str] = &[];
+
+/// The tags of a Require value that we do not support, as written. A broken tag is one that we do not support.
+pub fn unsupported(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value
+        .split(|&byte| byte == b',')
+        .map(trim)
+        .filter(|tag| !tag.is_empty() && !SUPPORTED.iter().any(|known| tag.eq_ignore_ascii_case(known.as_bytes())))
+}
+
+/// Writes tags as the value of Unsupported. What is no token stays out: it came from the peer.
+pub fn write<'a>(tags: impl Iterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
+    let mut separator: &[u8] = b"";
+    for tag in tags {
+        let mut cursor = Cursor::new(tag);
+        if let Some(token) = cursor.token()
+            && cursor.is_empty()
+        {
+            out.extend_from_slice(separator);
+            out.extend_from_slice(token);
+            separator = b", ";
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_required_comes_back() {
+        let mut out = Vec::new();
+        write(unsupported(b"nothingSupportsThis,\r\n 100rel ,, bad tag"), &mut out);
+        assert_eq!(out, b"nothingSupportsThis, 100rel");
+        assert_eq!(unsupported(b" , ").count(), 0);
+    }
+}
