@@ -12,6 +12,7 @@ pub mod header;
 pub mod message;
 pub mod method;
 pub mod status;
+pub mod transaction;
 pub mod uri;
 pub mod user_agent;
 pub mod writer;
