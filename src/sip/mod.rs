@@ -7,11 +7,14 @@
 
 pub mod action;
 pub mod cursor;
+pub mod dialog;
 pub mod envelope;
 pub mod header;
 pub mod message;
 pub mod method;
+pub mod refusal;
 pub mod status;
+pub mod timers;
 pub mod transaction;
 pub mod uri;
 pub mod user_agent;

@@ -4,11 +4,12 @@
 use crate::sip::envelope::Envelope;
 use crate::sip::message::{Message, StartLine};
 use crate::sip::method::Method;
+use crate::sip::uri::Host;
 
 /// Bytes that are equal exactly for requests of one transaction.
 pub type Key = Box<[u8]>;
 
-/// Separates the parts of a key; no header value contains it, for a line ends there.
+/// Separates the parts of a key. Only a quoted, folded tag can hold it, and then confuses its sender with nobody but itself.
 const SEPARATOR: u8 = b'\n';
 
 /// The key of a request's server transaction. ACK and CANCEL ask with `Method::Invite` for the transaction of the INVITE.
@@ -20,7 +21,11 @@ pub fn of(message: &Message, envelope: &Envelope<'_>, method: Method) -> Key {
         Some(branch) => {
             // Branch, sent-by and method.
             join(&mut key, &[branch, method_name]);
-            key.extend_from_slice(format!("{:?}{:?}", envelope.via.host, envelope.via.port).as_bytes());
+            match envelope.via.host {
+                Host::Name(text) | Host::V6(text) => key.extend_from_slice(text),
+                Host::V4(address) => key.extend_from_slice(&address.octets()),
+            }
+            key.extend_from_slice(&envelope.via.port.unwrap_or_default().to_be_bytes());
         }
         None => {
             // RFC 2543 senders: Request-URI, From tag, Call-ID, CSeq number and the top Via. The To tag is left out, for the ACK has one

@@ -2,7 +2,20 @@
 //!
 //! Implements the core of RFC 3261 §8 (UAC and UAS behaviour), §9 (CANCEL), §11 (OPTIONS), §12 (dialogs), §13 (INVITE),
 //! §14 (re-INVITE), §15 (BYE), with RFC 6026, RFC 3581 and RFC 3311. It does not read SDP, route calls or open sockets.
+//!
+//! `receive` takes requests, `within` those of a dialog, `answer` is what the exchange says to them, `originate` is our own
+//! INVITE, `finish` ends legs, `timeout` fires timers.
 
+mod answer;
+mod finish;
+mod leg;
+mod originate;
+mod receive;
+mod timeout;
+mod transactions;
+mod within;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -10,13 +23,19 @@ use bytes::Bytes;
 
 use crate::ids::{Ids, LegId};
 use crate::sip::action::{Action, Invite, Rejection, Why};
+use crate::sip::dialog::LocalTag;
+use crate::sip::timers::{Owner, Timers};
+use crate::sip::transaction::Timing;
+
+use leg::Leg;
+use transactions::{Clients, Servers};
 
 /// What a user agent has to know of its surroundings; fixed for its life.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The address we advertise in Via and Contact: what peers can reach, not necessarily what the socket is bound to.
     pub contact: SocketAddr,
-    /// Value of User-Agent and Server.
+    /// Value of User-Agent and Server. Control characters in it are sent as blanks.
     pub user_agent: String,
     /// Round-trip estimate (RFC 3261 §17.1.1.1).
     pub t1: Duration,
@@ -32,12 +51,13 @@ impl Settings {
     /// The RFC's timers and room for 20,000 legs.
     #[must_use]
     pub fn new(contact: SocketAddr) -> Self {
+        let timing = Timing::default();
         Self {
             contact,
             user_agent: concat!("contesta/", env!("CARGO_PKG_VERSION")).to_owned(),
-            t1: Duration::from_millis(500),
-            t2: Duration::from_secs(4),
-            t4: Duration::from_secs(5),
+            t1: timing.t1,
+            t2: timing.t2,
+            t4: timing.t4,
             max_dialogs: 20_000,
         }
     }
@@ -51,50 +71,91 @@ impl Settings {
 #[derive(Debug)]
 pub struct UserAgent {
     settings: Settings,
+    timing: Timing,
     ids: Ids,
     next_leg: u64,
     draining: Option<u32>,
+    legs: BTreeMap<LegId, Leg>,
+    by_tag: BTreeMap<LocalTag, LegId>,
+    servers: Servers,
+    clients: Clients,
+    timers: Timers,
 }
 
 impl UserAgent {
     /// A user agent with no leg. `ids` gives tags and branches.
     #[must_use]
-    pub fn new(settings: Settings, ids: Ids) -> Self {
-        Self { settings, ids, next_leg: 1, draining: None }
+    pub fn new(mut settings: Settings, ids: Ids) -> Self {
+        settings.user_agent = settings.user_agent.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let timing = Timing { t1: settings.t1, t2: settings.t2, t4: settings.t4 };
+        Self {
+            settings,
+            timing,
+            ids,
+            next_leg: 1,
+            draining: None,
+            legs: BTreeMap::new(),
+            by_tag: BTreeMap::new(),
+            servers: Servers::default(),
+            clients: Clients::new(),
+            timers: Timers::default(),
+        }
     }
 
     /// Takes one datagram as it came from the socket. Anything may stand in it; what is not SIP is dropped silently.
-    pub fn handle_datagram(&mut self, _now: Instant, _source: SocketAddr, _datagram: Bytes, _out: &mut Vec<Action>) {}
+    pub fn handle_datagram(&mut self, now: Instant, source: SocketAddr, datagram: Bytes, out: &mut Vec<Action>) {
+        self.receive(now, source, datagram, out);
+    }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Why)> {
-        None
+        let (at, owner) = self.timers.first()?;
+        let timer = |polled: Option<(Instant, char)>| polled.map(|(_, letter)| Why::Timer(letter));
+        let why = match owner {
+            Owner::Server(id) => timer(self.servers.get(id)?.machine.poll_timeout())?,
+            Owner::Client(id) => timer(self.clients.get(&id)?.machine.poll_timeout())?,
+            Owner::Leg(_) => Why::Retransmit2xx,
+        };
+        Some((at, why))
     }
 
     /// Fires every timer due at `now`.
-    pub fn handle_timeout(&mut self, _now: Instant, _out: &mut Vec<Action>) {}
-
-    /// Sends a provisional response (101 to 199) to the leg's INVITE; `body` is SDP or empty.
-    pub fn progress(&mut self, _now: Instant, _leg: LegId, _status: u16, _body: Bytes, _out: &mut Vec<Action>) {}
-
-    /// Answers the leg's INVITE, re-INVITE or UPDATE with 200 and this SDP; a 200 to INVITE is sent until its ACK comes.
-    pub fn accept(&mut self, _now: Instant, _leg: LegId, _answer: Bytes, _out: &mut Vec<Action>) {}
-
-    /// Refuses the leg's INVITE (the leg ends), or its re-INVITE or UPDATE (the leg goes on).
-    pub fn reject(&mut self, _now: Instant, _leg: LegId, _rejection: &Rejection, _out: &mut Vec<Action>) {}
-
-    /// Ends the leg in the way its stage asks for: BYE, CANCEL, or a refusal. `reason` goes to Reason (RFC 3326).
-    pub fn hangup(&mut self, _now: Instant, _leg: LegId, _reason: &str, _out: &mut Vec<Action>) {}
-
-    /// Sends an INVITE and returns its new leg.
-    pub fn invite(&mut self, _now: Instant, _invite: Invite, _out: &mut Vec<Action>) -> LegId {
-        let leg = LegId(self.next_leg);
-        self.next_leg += 1;
-        leg
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Action>) {
+        for owner in self.timers.due(now) {
+            self.fire(now, owner, out);
+        }
     }
 
-    /// From here on each new INVITE gets 503 with this Retry-After, in seconds; calls in progress go on.
+    /// Sends a provisional response (101 to 199) to the leg's INVITE; `body` is SDP or empty.
+    pub fn progress(&mut self, now: Instant, leg: LegId, status: u16, body: Bytes, out: &mut Vec<Action>) {
+        self.send_progress(now, leg, status, &body, out);
+    }
+
+    /// Answers the leg's INVITE, re-INVITE or UPDATE with 200 and this SDP; a 200 to INVITE is sent until its ACK comes.
+    pub fn accept(&mut self, now: Instant, leg: LegId, answer: Bytes, out: &mut Vec<Action>) {
+        self.accept_pending(now, leg, &answer, out);
+    }
+
+    /// Refuses the leg's INVITE (the leg ends), or its re-INVITE or UPDATE (the leg goes on).
+    pub fn reject(&mut self, now: Instant, leg: LegId, rejection: &Rejection, out: &mut Vec<Action>) {
+        self.reject_pending(now, leg, rejection, out);
+    }
+
+    /// Ends the leg in the way its stage asks for: BYE, CANCEL, or a refusal with 603. `reason` goes to Reason (RFC 3326). The
+    /// leg's `Ended` comes when the far end agreed or its silence was long enough.
+    pub fn hangup(&mut self, now: Instant, leg: LegId, reason: &str, out: &mut Vec<Action>) {
+        self.end_leg(now, leg, reason, out);
+    }
+
+    /// Sends an INVITE and returns its new leg. A target or From that is no SIP URI ends the leg with
+    /// `RemoteRefused(400)` and sends nothing.
+    pub fn invite(&mut self, now: Instant, invite: Invite, out: &mut Vec<Action>) -> LegId {
+        self.originate(now, &invite, out)
+    }
+
+    /// From here on each new INVITE, and each OPTIONS outside a dialog, gets 503 with this Retry-After, in seconds; calls in
+    /// progress go on.
     pub fn drain(&mut self, retry_after: u32) {
         self.draining = Some(retry_after);
     }
@@ -102,6 +163,44 @@ impl UserAgent {
     /// Legs that are not over.
     #[must_use]
     pub fn dialogs(&self) -> usize {
-        0
+        self.legs.len()
     }
+
+    /// Transactions that have not ended: for the metrics, and for tests that prove that nothing is left behind.
+    #[must_use]
+    pub fn transactions(&self) -> usize {
+        self.servers.len() + self.clients.len()
+    }
+
+    fn new_leg(&mut self) -> (LegId, LocalTag) {
+        let leg = LegId(self.next_leg);
+        self.next_leg += 1;
+        (leg, LocalTag(self.ids.next_u64()))
+    }
+
+    fn insert_leg(&mut self, id: LegId, leg: Leg) {
+        self.by_tag.insert(leg.tag, id);
+        self.legs.insert(id, leg);
+    }
+
+    /// Brings the timer index up to date with a server transaction.
+    fn arm_server(&mut self, id: u64) {
+        if let Some(server) = self.servers.get_mut(id) {
+            let at = server.machine.poll_timeout().map(|(at, _)| at);
+            self.timers.arm(Owner::Server(id), &mut server.armed, at);
+        }
+    }
+
+    /// Brings the timer index up to date with a leg.
+    fn arm_leg(&mut self, id: LegId) {
+        if let Some(leg) = self.legs.get_mut(&id) {
+            let at = leg.poll_timeout();
+            self.timers.arm(Owner::Leg(id), &mut leg.armed, at);
+        }
+    }
+}
+
+/// Adds a datagram to what is to be done.
+fn send(destination: SocketAddr, datagram: Bytes, out: &mut Vec<Action>) {
+    out.push(Action::Send { destination, datagram });
 }

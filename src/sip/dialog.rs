@@ -1,0 +1,329 @@
+//! Dialogs (RFC 3261 §12): what two user agents remember of each other between an INVITE's answer and the BYE.
+//!
+//! Kept small, and free of the datagrams it came from: a confirmed call holds one of these for hours.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use super::envelope::{Envelope, ResponseEnvelope};
+use super::header::{Malformed, Name, contact, cseq, max_forwards, route::Route, via};
+use super::message::Message;
+use super::method::Method;
+use super::uri::Uri;
+use super::writer::Writer;
+
+/// Our tag: 64 random bits, written as 16 hexadecimal digits (RFC 3261 §19.3 asks for 32 bits).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LocalTag(pub u64);
+
+impl LocalTag {
+    /// Reads a tag back; `None` for one that is not ours.
+    #[must_use]
+    pub fn parse(tag: &[u8]) -> Option<Self> {
+        let legal = tag.len() == 16 && tag.iter().all(u8::is_ascii_hexdigit);
+        let text = std::str::from_utf8(tag).ok().filter(|_| legal)?;
+        u64::from_str_radix(text, 16).ok().map(Self)
+    }
+}
+
+impl fmt::Display for LocalTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// One dialog (RFC 3261 §12).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dialog {
+    local_tag: LocalTag,
+    remote_tag: Box<[u8]>,
+    call_id: Box<[u8]>,
+    /// Our URI, without brackets.
+    local_uri: Box<[u8]>,
+    /// The peer's URI, without brackets.
+    remote_uri: Box<[u8]>,
+    /// The peer's Contact: the Request-URI of what we send.
+    remote_target: Box<[u8]>,
+    /// Proxies to pass, next one first.
+    route_set: Box<[Route]>,
+    /// Number of our last request.
+    local_cseq: u32,
+    /// Number of the peer's last request; `None` until it sent one.
+    remote_cseq: Option<u32>,
+    /// Where the peer's messages came from last.
+    source: SocketAddr,
+}
+
+impl Dialog {
+    /// The dialog that our answer to this INVITE makes (RFC 3261 §12.1.1).
+    ///
+    /// # Errors
+    /// [`Malformed`] when Contact is missing or broken, or Record-Route is broken: then the dialog could not be used.
+    pub fn from_invite(
+        message: &Message,
+        envelope: &Envelope<'_>,
+        local_tag: LocalTag,
+        source: SocketAddr,
+    ) -> Result<Self, Malformed> {
+        let value = message.value(Name::Contact).ok_or(Malformed { header: Name::Contact, what: "missing" })?;
+        if message.values(Name::Contact).nth(1).is_some() {
+            return Err(Malformed { header: Name::Contact, what: "more than one" });
+        }
+        Ok(Self {
+            local_tag,
+            remote_tag: envelope.from.tag().unwrap_or_default().into(),
+            call_id: envelope.call_id.into(),
+            local_uri: envelope.to.uri_text.into(),
+            remote_uri: envelope.from.uri_text.into(),
+            remote_target: contact::parse(value)?.uri_text.into(),
+            route_set: read_routes(message)?.into_boxed_slice(),
+            local_cseq: 0,
+            remote_cseq: Some(envelope.cseq.number),
+            source,
+        })
+    }
+
+    /// The dialog that this 2xx to our INVITE makes (RFC 3261 §12.1.2). `target` stands in for a Contact that is missing or
+    /// broken: an ACK sent there still has a chance, no ACK has none.
+    #[must_use]
+    pub fn from_answer(
+        message: &Message,
+        envelope: &ResponseEnvelope<'_>,
+        ours: &Ours<'_>,
+        target: &[u8],
+        source: SocketAddr,
+    ) -> Self {
+        let contact = message.value(Name::Contact).and_then(|value| contact::parse(value).ok());
+        let mut routes = read_routes(message).unwrap_or_default();
+        // RFC 3261 §12.1.2: the caller takes Record-Route in reverse order.
+        routes.reverse();
+        Self {
+            local_tag: ours.tag,
+            remote_tag: envelope.to.tag().unwrap_or_default().into(),
+            call_id: ours.call_id.into(),
+            local_uri: ours.uri.into(),
+            remote_uri: envelope.to.uri_text.into(),
+            remote_target: contact.map_or(target, |contact| contact.uri_text).into(),
+            route_set: routes.into_boxed_slice(),
+            local_cseq: ours.cseq,
+            remote_cseq: None,
+            source,
+        }
+    }
+
+    /// Our tag.
+    #[must_use]
+    pub fn local_tag(&self) -> LocalTag {
+        self.local_tag
+    }
+
+    /// The Call-ID.
+    #[must_use]
+    pub fn call_id(&self) -> &[u8] {
+        &self.call_id
+    }
+
+    /// The peer's tag.
+    #[must_use]
+    pub fn remote_tag(&self) -> &[u8] {
+        &self.remote_tag
+    }
+
+    /// Whether a request whose To tag is ours belongs here. A missing From tag is an empty one (RFC 3261 §12.1.1, for RFC 2543 peers).
+    #[must_use]
+    pub fn matches(&self, envelope: &Envelope<'_>) -> bool {
+        *self.call_id == *envelope.call_id && *self.remote_tag == *envelope.from.tag().unwrap_or_default()
+    }
+
+    /// Takes note of a request's CSeq; `false` when it is lower than one before, which gets 500 (RFC 3261 §12.2.2).
+    pub fn take_cseq(&mut self, number: u32) -> bool {
+        let in_order = self.remote_cseq.is_none_or(|last| number >= last);
+        if in_order {
+            self.remote_cseq = Some(number);
+        }
+        in_order
+    }
+
+    /// Takes the new remote target of a re-INVITE or UPDATE (RFC 3261 §12.2.2), if it has a readable one.
+    pub fn refresh_target(&mut self, message: &Message, source: SocketAddr) {
+        if let Some(contact) = message.value(Name::Contact).and_then(|value| contact::parse(value).ok()) {
+            self.remote_target = contact.uri_text.into();
+        }
+        self.source = source;
+    }
+
+    /// Begins the next request of this dialog and says where it goes (RFC 3261 §12.2.1.1). `contact` is our address.
+    pub fn request(&mut self, method: Method, branch: &str, contact: SocketAddr) -> (Writer, SocketAddr) {
+        self.local_cseq = self.local_cseq.wrapping_add(1);
+        (self.write_request(method, self.local_cseq, branch, contact), self.next_hop())
+    }
+
+    /// Begins the ACK of a 2xx: CSeq is the INVITE's (RFC 3261 §13.2.2.4).
+    #[must_use]
+    pub fn ack(&self, branch: &str, contact: SocketAddr) -> (Writer, SocketAddr) {
+        (self.write_request(Method::Ack, self.local_cseq, branch, contact), self.next_hop())
+    }
+
+    fn write_request(&self, method: Method, number: u32, branch: &str, contact: SocketAddr) -> Writer {
+        // RFC 3261 §12.2.1.1: with a strict router first, its URI is the Request-URI and the target goes to the end of the route.
+        let strict = self.route_set.first().filter(|route| !route.is_loose());
+        let uri = strict.map_or(&*self.remote_target, Route::text);
+        let mut writer = Writer::request(method, uri);
+        writer.header("Via", |out| via::write(contact, branch, out));
+        let routes = self.route_set.iter().skip(usize::from(strict.is_some())).map(Route::text);
+        for text in routes.chain(strict.map(|_| &*self.remote_target)) {
+            writer.header("Route", |out| bracket(text, out));
+        }
+        writer.header("From", |out| {
+            bracket(&self.local_uri, out);
+            out.extend_from_slice(format!(";tag={}", self.local_tag).as_bytes());
+        });
+        writer.header("To", |out| {
+            bracket(&self.remote_uri, out);
+            if !self.remote_tag.is_empty() {
+                out.extend_from_slice(b";tag=");
+                out.extend_from_slice(&self.remote_tag);
+            }
+        });
+        writer.text("Call-ID", &self.call_id);
+        writer.header("CSeq", |out| cseq::write(number, method, out));
+        writer.text("Max-Forwards", max_forwards::INITIAL.to_string());
+        writer
+    }
+
+    /// Where our requests go: the first route, else the remote target. Names are not resolved here; for a name, and for a private
+    /// address behind a public one (a NAT that the peer's Contact does not know of), the place its messages came from is used.
+    fn next_hop(&self) -> SocketAddr {
+        let text = self.route_set.first().map_or(&*self.remote_target, Route::text);
+        let Ok(uri) = Uri::parse(text) else { return self.source };
+        let Some(address) = uri.host.and_then(|host| host.address()) else { return self.source };
+        if address.is_unspecified() || (is_private(address) && !is_private(self.source.ip())) {
+            return self.source;
+        }
+        SocketAddr::new(address, uri.port.filter(|&port| port != 0).unwrap_or(5060))
+    }
+}
+
+/// Our side of an outbound INVITE.
+#[derive(Clone, Copy, Debug)]
+pub struct Ours<'a> {
+    /// Our From tag.
+    pub tag: LocalTag,
+    /// Our From URI.
+    pub uri: &'a [u8],
+    /// The Call-ID.
+    pub call_id: &'a [u8],
+    /// CSeq of the INVITE.
+    pub cseq: u32,
+}
+
+fn read_routes(message: &Message) -> Result<Vec<Route>, Malformed> {
+    let mut routes = Vec::new();
+    for value in message.values(Name::RecordRoute) {
+        Route::read_into(value, &mut routes)?;
+    }
+    Ok(routes)
+}
+
+/// Writes `<uri>`.
+pub fn bracket(uri: &[u8], out: &mut Vec<u8>) {
+    out.push(b'<');
+    out.extend_from_slice(uri);
+    out.push(b'>');
+}
+
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_private() || address.is_loopback() || address.is_link_local(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    const SOURCE: &str = "198.51.100.7:6060";
+
+    fn dialog(contact: &str, record_route: &str) -> Result<Dialog, Malformed> {
+        let text = format!(
+            "INVITE sip:*2363@us SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: A <sip:a@h>;tag=far\r\n\
+            To: <sip:*2363@us>\r\nCall-ID: x\r\nCSeq: 5 INVITE\r\n{contact}{record_route}\r\n"
+        );
+        let message = Message::scan(Bytes::from(text)).unwrap();
+        let envelope = Envelope::read(&message).unwrap();
+        Dialog::from_invite(&message, &envelope, LocalTag(0xab), SOURCE.parse().unwrap())
+    }
+
+    fn bye(mut dialog: Dialog) -> (String, String) {
+        let (writer, destination) = dialog.request(Method::Bye, "z9hG4bKb", "192.0.2.9:5060".parse().unwrap());
+        (String::from_utf8(writer.finish("", b"").to_vec()).unwrap(), destination.to_string())
+    }
+
+    #[test]
+    fn a_bye_goes_to_the_contact() {
+        let (text, destination) = bye(dialog("Contact: <sip:a@203.0.113.4:5070>\r\n", "").unwrap());
+        assert_eq!(
+            text,
+            "BYE sip:a@203.0.113.4:5070 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9:5060;branch=z9hG4bKb;rport\r\n\
+            From: <sip:*2363@us>;tag=00000000000000ab\r\nTo: <sip:a@h>;tag=far\r\nCall-ID: x\r\nCSeq: 1 BYE\r\n\
+            Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+        );
+        assert_eq!(destination, "203.0.113.4:5070");
+    }
+
+    /// RFC 3261 §12.2.1.1.
+    #[test]
+    fn routes_are_loose_or_strict() {
+        let contact = "Contact: <sip:a@203.0.113.4>\r\n";
+        let loose = "Record-Route: <sip:198.51.100.1;lr>, <sip:198.51.100.2:5080;lr>\r\n";
+        let (text, destination) = bye(dialog(contact, loose).unwrap());
+        assert!(text.starts_with("BYE sip:a@203.0.113.4 SIP/2.0\r\n"), "{text}");
+        assert!(text.contains("Route: <sip:198.51.100.1;lr>\r\nRoute: <sip:198.51.100.2:5080;lr>\r\n"), "{text}");
+        assert_eq!(destination, "198.51.100.1:5060");
+        let strict = "Record-Route: <sip:198.51.100.1>\r\nRecord-Route: <sip:198.51.100.2;lr>\r\n";
+        let (text, destination) = bye(dialog(contact, strict).unwrap());
+        assert!(text.starts_with("BYE sip:198.51.100.1 SIP/2.0\r\n"), "{text}");
+        assert!(text.contains("Route: <sip:198.51.100.2;lr>\r\nRoute: <sip:a@203.0.113.4>\r\n"), "{text}");
+        assert_eq!(destination, "198.51.100.1:5060");
+    }
+
+    #[test]
+    fn names_and_private_addresses_are_reached_where_they_came_from() {
+        for contact in ["<sip:a@pbx.example.com>", "<sip:a@192.168.1.20:5060>", "<sip:a@[::]>"] {
+            let (_, destination) = bye(dialog(&format!("m: {contact}\r\n"), "").unwrap());
+            assert_eq!(destination, SOURCE, "{contact}");
+        }
+    }
+
+    #[test]
+    fn a_dialog_needs_one_usable_contact() {
+        for contact in ["", "Contact: <tel:123>\r\n", "m: <sip:a@b>\r\nm: <sip:c@d>\r\n", "Contact: *\r\n"] {
+            assert!(dialog(contact, "").is_err(), "{contact}");
+        }
+        assert!(dialog("Contact: <sip:a@b>\r\n", "Record-Route: <sip:p\r\n").is_err());
+    }
+
+    #[test]
+    fn cseq_may_jump_but_not_fall() {
+        let mut dialog = dialog("Contact: <sip:a@b>\r\n", "").unwrap();
+        assert!(dialog.take_cseq(6) && dialog.take_cseq(900) && dialog.take_cseq(900));
+        assert!(!dialog.take_cseq(899));
+    }
+
+    #[test]
+    fn tags_read_back() {
+        let tag = LocalTag(0x0123_4567_89ab_cdef);
+        assert_eq!(LocalTag::parse(tag.to_string().as_bytes()), Some(tag));
+        assert_eq!(LocalTag::parse(b"bd76ya"), None);
+        assert_eq!(LocalTag::parse(b"+123456789abcdef"), None);
+    }
+
+    /// A confirmed call holds a dialog for hours: see that it does not grow unnoticed.
+    #[test]
+    fn a_dialog_is_small() {
+        assert!(size_of::<Dialog>() <= 192, "{}", size_of::<Dialog>());
+    }
+}

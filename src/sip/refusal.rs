@@ -1,0 +1,161 @@
+//! Why a request is refused before anyone is asked, and the headers that say so (RFC 3261 §8.2).
+
+use std::net::SocketAddr;
+
+use super::header::content_type::ContentType;
+use super::header::{Name, accept, option_tags, retry_after, warning};
+use super::message::{Fault, Message};
+use super::method::Method;
+use super::uri::{Scheme, Uri};
+use super::writer::Writer;
+
+/// Bodies of INFO that carry keys (RFC 6086 legacy usage; which digits they mean is read elsewhere).
+pub const INFO_TYPES: [&str; 3] = ["application/dtmf-relay", "application/dtmf", "audio/telephone-event"];
+
+/// The one body that describes a session.
+pub const SDP: &str = "application/sdp";
+
+/// A refusal that follows from the request alone, or from the state of its dialog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not well formed: 400, 505, 513.
+    Fault(Fault),
+    /// 405: a method of an extension that we do not speak.
+    MethodNotAllowed,
+    /// 501: a method that nobody told us of.
+    NotImplemented,
+    /// 416: a Request-URI that is neither `sip`, `sips` nor `tel`.
+    Scheme,
+    /// 420: Require names what we do not support.
+    BadExtension,
+    /// 415: a body that is no SDP.
+    MediaType,
+    /// 415: an INFO whose body carries no keys.
+    InfoType,
+    /// 406: the caller does not read SDP.
+    NotAcceptable,
+    /// 481: no such dialog or transaction.
+    NoDialog,
+    /// 482: the same request came before by another way.
+    Merged,
+    /// 500: CSeq lower than one before, or an offer while the former is not answered (RFC 3261 §12.2.2, §14.2).
+    OutOfOrder {
+        /// Seconds, 0 to 10.
+        retry_after: u32,
+    },
+    /// 491: an offer while ours is not settled (RFC 3261 §14.2).
+    RequestPending,
+    /// 503: draining, or full.
+    Unavailable {
+        /// Seconds.
+        retry_after: u32,
+    },
+}
+
+impl Refusal {
+    /// The status of the response.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Fault(fault) => fault.status(),
+            Self::MethodNotAllowed => 405,
+            Self::NotImplemented => 501,
+            Self::Scheme => 416,
+            Self::BadExtension => 420,
+            Self::MediaType | Self::InfoType => 415,
+            Self::NotAcceptable => 406,
+            Self::NoDialog => 481,
+            Self::Merged => 482,
+            Self::OutOfOrder { .. } => 500,
+            Self::RequestPending => 491,
+            Self::Unavailable { .. } => 503,
+        }
+    }
+
+    /// Writes the headers that this refusal owes its sender.
+    pub fn write(self, request: &Message, agent: SocketAddr, writer: &mut Writer) {
+        match self {
+            Self::Fault(fault) => writer.header("Warning", |out| warning::write(agent, &fault.to_string(), out)),
+            // RFC 3261 §8.2.1.
+            Self::MethodNotAllowed | Self::NotImplemented => writer.text("Allow", Method::ALLOWED),
+            // RFC 3261 §8.2.2.3: what was required, not what proxies were asked.
+            Self::BadExtension => {
+                let tags = request.values(Name::Require).flat_map(option_tags::unsupported);
+                writer.header("Unsupported", |out| option_tags::write(tags, out));
+            }
+            // RFC 3261 §8.2.3.
+            Self::MediaType | Self::NotAcceptable => writer.text("Accept", SDP),
+            Self::InfoType => writer.text("Accept", INFO_TYPES.join(", ")),
+            Self::OutOfOrder { retry_after } | Self::Unavailable { retry_after } => {
+                writer.header("Retry-After", |out| retry_after::write(retry_after, out));
+            }
+            Self::Scheme | Self::NoDialog | Self::Merged | Self::RequestPending => {}
+        }
+    }
+}
+
+/// Refuses methods that we do not speak (RFC 3261 §8.2.1).
+///
+/// # Errors
+/// 405 for known methods, 501 for others.
+pub fn check_method(method: Method) -> Result<(), Refusal> {
+    match method {
+        Method::Invite
+        | Method::Ack
+        | Method::Bye
+        | Method::Cancel
+        | Method::Options
+        | Method::Info
+        | Method::Update => Ok(()),
+        Method::Register
+        | Method::Subscribe
+        | Method::Notify
+        | Method::Message
+        | Method::Refer
+        | Method::Publish
+        | Method::Prack => Err(Refusal::MethodNotAllowed),
+        Method::Other => Err(Refusal::NotImplemented),
+    }
+}
+
+/// Refuses URIs of other schemes (RFC 3261 §8.2.2.1).
+///
+/// # Errors
+/// 416.
+pub fn check_scheme(uri: &Uri<'_>) -> Result<(), Refusal> {
+    match uri.scheme {
+        Scheme::Sip | Scheme::Sips | Scheme::Tel => Ok(()),
+        Scheme::Other(_) => Err(Refusal::Scheme),
+    }
+}
+
+/// Refuses what is required and not supported (RFC 3261 §8.2.2.3). Proxy-Require is the proxies' business.
+///
+/// # Errors
+/// 420.
+pub fn check_extensions(message: &Message) -> Result<(), Refusal> {
+    let refused = message.values(Name::Require).any(|value| option_tags::unsupported(value).next().is_some());
+    if refused { Err(Refusal::BadExtension) } else { Ok(()) }
+}
+
+/// Refuses an offer that we cannot read, and a caller who could not read our answer (RFC 3261 §8.2.3, §13.3.1).
+///
+/// # Errors
+/// 415, then 406.
+pub fn check_session(message: &Message) -> Result<(), Refusal> {
+    if message.has_body() && !is_sdp(message) {
+        return Err(Refusal::MediaType);
+    }
+    let mut accepted = message.values(Name::Accept).peekable();
+    if accepted.peek().is_some() && !accepted.any(|value| accept::accepts(value, SDP)) {
+        return Err(Refusal::NotAcceptable);
+    }
+    Ok(())
+}
+
+/// Whether the message has a body that its Content-Type calls SDP.
+#[must_use]
+pub fn is_sdp(message: &Message) -> bool {
+    let content_type = message.value(Name::ContentType).and_then(|value| ContentType::parse(value).ok());
+    message.has_body() && content_type.is_some_and(|content_type| content_type.is(SDP))
+}

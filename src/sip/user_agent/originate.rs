@@ -1,0 +1,242 @@
+//! Our own INVITE: sending it, its answers, its CANCEL (RFC 3261 §13.2, §9.1), and every other answer to a request of ours.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::finish::branch;
+use super::leg::{Leg, Outgoing, Stage};
+use super::transactions::{Acknowledged, ClientMachine, ClientTransaction, Originated};
+use super::{UserAgent, send};
+use crate::ids::LegId;
+use crate::sip::action::{Action, EndCause, Event, Invite};
+use crate::sip::dialog::{Dialog, LocalTag, Ours, bracket};
+use crate::sip::envelope::ResponseEnvelope;
+use crate::sip::header::{Name, contact, cseq, max_forwards, reason, via};
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::refusal::SDP;
+use crate::sip::timers::ClientId;
+use crate::sip::transaction::client::Client;
+use crate::sip::transaction::invite_client::{Answer, InviteClient};
+use crate::sip::uri::Uri;
+use crate::sip::writer::Writer;
+
+/// CSeq of each INVITE of ours: the first request of its Call-ID.
+const INVITE_CSEQ: u32 = 1;
+/// Length of the Call-IDs we make, in characters of 5 bits.
+const CALL_ID_LENGTH: usize = 24;
+
+impl UserAgent {
+    pub(super) fn originate(&mut self, now: Instant, invite: &Invite, out: &mut Vec<Action>) -> LegId {
+        let (id, tag) = self.new_leg();
+        let readable = Uri::parse(invite.target.as_bytes()).is_ok_and(|uri| uri.host.is_some())
+            && Uri::parse(invite.from.as_bytes()).is_ok();
+        if !readable {
+            out.push(Action::Event(Event::Ended { leg: id, cause: EndCause::RemoteRefused(400) }));
+            return id;
+        }
+        let originated = Originated {
+            target: invite.target.as_bytes().into(),
+            from: invite.from.as_bytes().into(),
+            tag,
+            call_id: self.ids.token(CALL_ID_LENGTH).into_bytes().into_boxed_slice(),
+            acknowledged: None,
+        };
+        let client = ClientId { branch: self.ids.next_u64(), cancel: false };
+        let mut writer = self.write_originated(Method::Invite, &originated, client, None);
+        writer.header("Contact", |out| contact::write(self.settings.contact, out));
+        writer.text("Allow", Method::ALLOWED);
+        writer.text("User-Agent", &self.settings.user_agent);
+        let request = writer.finish(SDP, &invite.offer);
+        send(invite.destination, request.clone(), out);
+        let machine = ClientMachine::Invite(InviteClient::new(self.timing, now, request), Box::new(originated));
+        let transaction = ClientTransaction { machine, destination: invite.destination, leg: Some(id), armed: None };
+        self.insert_client(client, transaction);
+        let stage = Stage::Outgoing(Outgoing { client, hangup: None, cancelled_until: None });
+        self.insert_leg(id, Leg { tag, stage, dialog: None, pending: None, unacknowledged: None, armed: None });
+        id
+    }
+
+    /// Begins our INVITE, or the CANCEL or ACK that repeats its Request-URI, branch, From, Call-ID and CSeq number
+    /// (RFC 3261 §9.1, §17.1.1.3). `to` is the To of the response that an ACK acknowledges.
+    fn write_originated(&self, method: Method, ours: &Originated, client: ClientId, to: Option<&[u8]>) -> Writer {
+        let mut writer = Writer::request(method, &ours.target);
+        writer.header("Via", |out| via::write(self.settings.contact, &branch(client), out));
+        writer.header("From", |out| {
+            bracket(&ours.from, out);
+            out.extend_from_slice(format!(";tag={}", ours.tag).as_bytes());
+        });
+        writer.header("To", |out| match to {
+            Some(to) => out.extend_from_slice(to),
+            None => bracket(&ours.target, out),
+        });
+        writer.text("Call-ID", &ours.call_id);
+        writer.header("CSeq", |out| cseq::write(INVITE_CSEQ, method, out));
+        writer.text("Max-Forwards", max_forwards::INITIAL.to_string());
+        writer
+    }
+
+    /// Sends CANCEL for a leg whose `hangup` is set, once its INVITE had a provisional response; before that it may not go out
+    /// (RFC 3261 §9.1), and the next response or timer B takes care of it.
+    pub(super) fn cancel(&mut self, now: Instant, id: LegId, out: &mut Vec<Action>) {
+        let Some(Leg { stage: Stage::Outgoing(outgoing), .. }) = self.legs.get(&id) else { return };
+        let (client, Some(why), None) = (outgoing.client, &outgoing.hangup, outgoing.cancelled_until) else { return };
+        let Some(transaction) = self.clients.get(&client) else { return };
+        let ClientMachine::Invite(machine, ours) = &transaction.machine else { return };
+        if !machine.is_proceeding() {
+            return;
+        }
+        let mut writer = self.write_originated(Method::Cancel, ours, client, None);
+        if !why.is_empty() {
+            writer.header("Reason", |out| reason::write(487, why, out));
+        }
+        let request = writer.finish(SDP, b"");
+        let destination = transaction.destination;
+        send(destination, request.clone(), out);
+        let machine = ClientMachine::Other(Client::new(self.timing, now, request));
+        let transaction = ClientTransaction { machine, destination, leg: None, armed: None };
+        self.insert_client(ClientId { cancel: true, ..client }, transaction);
+        if let Some(Leg { stage: Stage::Outgoing(outgoing), .. }) = self.legs.get_mut(&id) {
+            outgoing.cancelled_until = Some(now + self.timing.give_up());
+        }
+        self.arm_leg(id);
+    }
+
+    /// A response: matched by branch and method (RFC 3261 §17.1.3). What matches nothing is dropped.
+    pub(super) fn receive_response(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        message: &Message,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(envelope) = ResponseEnvelope::read(message) else { return };
+        let digits = envelope.via.branch.and_then(|branch| branch.strip_prefix(via::MAGIC_COOKIE));
+        let Some(LocalTag(branch)) = digits.and_then(LocalTag::parse) else { return };
+        let id = ClientId { branch, cancel: envelope.cseq.method == Method::Cancel };
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        match &mut client.machine {
+            ClientMachine::Invite(..) if envelope.cseq.method == Method::Invite => {
+                self.receive_answer(now, id, source, message, &envelope, out);
+            }
+            ClientMachine::Other(machine) if envelope.cseq.method != Method::Invite => {
+                let ended = machine.handle_response(now, envelope.status);
+                let leg = client.leg.filter(|_| ended);
+                self.arm_client(id);
+                if let Some(leg) = leg {
+                    self.finish(leg, EndCause::LocalBye, out);
+                }
+            }
+            ClientMachine::Invite(..) | ClientMachine::Other(_) => {}
+        }
+    }
+
+    /// A response to our INVITE.
+    fn receive_answer(
+        &mut self,
+        now: Instant,
+        id: ClientId,
+        source: SocketAddr,
+        message: &Message,
+        envelope: &ResponseEnvelope<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(mut client) = self.clients.remove(&id) else { return };
+        let ClientMachine::Invite(machine, ours) = &mut client.machine else { return };
+        let ack = || {
+            let writer = self.write_originated(Method::Ack, ours, id, message.value(Name::To));
+            writer.finish(SDP, b"")
+        };
+        let answer = machine.handle_response(now, envelope.status, ack);
+        let (destination, leg) = (client.destination, client.leg);
+        match answer {
+            Answer::ToUser if envelope.status >= 200 => {
+                self.receive_2xx(now, ours, leg, source, message, envelope, out);
+                self.insert_client(id, client);
+            }
+            Answer::ToUser => {
+                self.insert_client(id, client);
+                if let Some(leg) = leg {
+                    self.receive_provisional(now, leg, message, envelope.status, out);
+                }
+            }
+            Answer::Refused(ack) => {
+                send(destination, ack, out);
+                self.insert_client(id, client);
+                if let Some(leg) = leg {
+                    let cause = self.refused_cause(leg, envelope.status);
+                    self.finish(leg, cause, out);
+                }
+            }
+            Answer::Again(ack) => {
+                send(destination, ack, out);
+                self.insert_client(id, client);
+            }
+            Answer::Absorbed => self.insert_client(id, client),
+        }
+    }
+
+    fn receive_provisional(&mut self, now: Instant, leg: LegId, message: &Message, status: u16, out: &mut Vec<Action>) {
+        match self.legs.get(&leg).map(|leg| &leg.stage) {
+            Some(Stage::Outgoing(Outgoing { hangup: Some(_), .. })) => self.cancel(now, leg, out),
+            Some(Stage::Outgoing(_)) if status > 100 => {
+                out.push(Action::Event(Event::Ringing { leg, status, body: message.body() }));
+            }
+            Some(Stage::Outgoing(_) | Stage::Incoming | Stage::Established | Stage::Ending) | None => {}
+        }
+    }
+
+    /// A 2xx: acknowledged each time it comes (RFC 3261 §13.2.2.4). The first one makes the dialog; one of another fork, or one that
+    /// comes when nobody wants it any more, is acknowledged and ended with BYE.
+    #[expect(clippy::too_many_arguments, reason = "they are one response and the request it answers")]
+    fn receive_2xx(
+        &mut self,
+        now: Instant,
+        ours: &mut Originated,
+        leg: Option<LegId>,
+        source: SocketAddr,
+        message: &Message,
+        envelope: &ResponseEnvelope<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        let remote_tag = envelope.to.tag().unwrap_or_default();
+        if let Some(known) = ours.acknowledged.as_ref().filter(|known| *known.remote_tag == *remote_tag) {
+            return send(known.destination, known.ack.clone(), out);
+        }
+        let side = Ours { tag: ours.tag, uri: &ours.from, call_id: &ours.call_id, cseq: INVITE_CSEQ };
+        let mut dialog = Dialog::from_answer(message, envelope, &side, &ours.target, source);
+        let ack_id = ClientId { branch: self.ids.next_u64(), cancel: false };
+        let (writer, destination) = dialog.ack(&branch(ack_id), self.settings.contact);
+        let ack = writer.finish(SDP, b"");
+        send(destination, ack.clone(), out);
+        let wanted = leg.and_then(|id| Some((id, self.legs.get_mut(&id)?)));
+        let first = ours.acknowledged.is_none();
+        if first {
+            ours.acknowledged = Some(Acknowledged { remote_tag: remote_tag.into(), ack, destination });
+        }
+        match wanted {
+            Some((id, leg)) if first => {
+                let hangup = match &mut leg.stage {
+                    Stage::Outgoing(outgoing) => outgoing.hangup.take(),
+                    Stage::Incoming | Stage::Established | Stage::Ending => None,
+                };
+                leg.stage = Stage::Established;
+                leg.dialog = Some(dialog);
+                self.arm_leg(id);
+                match hangup {
+                    Some(why) => self.bye(now, id, &why, out),
+                    None => out.push(Action::Event(Event::Answered { leg: id, body: message.body() })),
+                }
+            }
+            Some(_) | None => self.send_bye(now, &mut dialog, None, (200, "answered elsewhere"), out),
+        }
+    }
+
+    /// How a leg ends whose INVITE was refused with `status`, or timed out (408).
+    pub(super) fn refused_cause(&self, leg: LegId, status: u16) -> EndCause {
+        match self.legs.get(&leg).map(|leg| &leg.stage) {
+            Some(Stage::Outgoing(Outgoing { hangup: Some(_), .. })) => EndCause::LocalBye,
+            Some(_) | None => EndCause::RemoteRefused(status),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What happens when a timer fires.
+
+use std::time::Instant;
+
+use super::leg::{Outgoing, Stage};
+use super::transactions::ClientMachine;
+use super::{UserAgent, send};
+use crate::ids::LegId;
+use crate::sip::action::{Action, EndCause};
+use crate::sip::timers::{ClientId, Owner};
+use crate::sip::transaction::Fired;
+
+impl UserAgent {
+    pub(super) fn fire(&mut self, now: Instant, owner: Owner, out: &mut Vec<Action>) {
+        match owner {
+            Owner::Server(id) => self.fire_server(now, id, out),
+            Owner::Client(id) => self.fire_client(now, id, out),
+            Owner::Leg(id) => self.fire_leg(now, id, out),
+        }
+    }
+
+    fn fire_server(&mut self, now: Instant, id: u64, out: &mut Vec<Action>) {
+        let Some(server) = self.servers.get_mut(id) else { return };
+        let destination = server.destination;
+        match server.machine.handle_timeout(now) {
+            Fired::Nothing => self.arm_server(id),
+            Fired::Send(response) => {
+                send(destination, response, out);
+                self.arm_server(id);
+            }
+            // A refusal without ACK (timer H) needs nobody's help: the leg ended when it was refused.
+            Fired::Terminated | Fired::TimedOut => self.remove_server(id),
+        }
+    }
+
+    fn fire_client(&mut self, now: Instant, id: ClientId, out: &mut Vec<Action>) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        let (destination, leg) = (client.destination, client.leg);
+        let invite = matches!(client.machine, ClientMachine::Invite(..));
+        match client.machine.handle_timeout(now) {
+            Fired::Nothing => self.arm_client(id),
+            Fired::Send(request) => {
+                send(destination, request, out);
+                self.arm_client(id);
+            }
+            Fired::Terminated => self.remove_client(id),
+            Fired::TimedOut => {
+                self.remove_client(id);
+                let Some(leg) = leg else { return };
+                // RFC 3261 §8.1.3.1: a time-out is a 408.
+                let cause = if invite { self.refused_cause(leg, 408) } else { EndCause::LocalBye };
+                self.finish(leg, cause, out);
+            }
+        }
+    }
+
+    fn fire_leg(&mut self, now: Instant, id: LegId, out: &mut Vec<Action>) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        if let Stage::Outgoing(Outgoing { client, .. }) = leg.stage {
+            // RFC 3261 §9.1: 64·T1 behind the CANCEL, the INVITE is taken for cancelled.
+            self.remove_client(client);
+            return self.finish(id, EndCause::LocalBye, out);
+        }
+        let Some(open) = &mut leg.unacknowledged else { return self.arm_leg(id) };
+        if open.give_up_at <= now {
+            let dialog = leg.dialog.take();
+            self.terminate_pending(now, id, out);
+            if let Some(mut dialog) = dialog {
+                // RFC 3261 §13.3.1.4: the dialog is confirmed, the session should be ended.
+                self.send_bye(now, &mut dialog, None, (408, "no ACK for our 200"), out);
+            }
+            return self.finish(id, EndCause::NoAck, out);
+        }
+        if open.resend_at <= now {
+            send(open.destination, open.response.clone(), out);
+            open.interval = (open.interval * 2).min(self.timing.t2);
+            open.resend_at = (open.resend_at + open.interval).max(now);
+        }
+        self.arm_leg(id);
+    }
+}

@@ -1,0 +1,213 @@
+//! All transactions of a user agent: which there are, how they are found, what each needs beside its machine.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::ids::LegId;
+use crate::sip::dialog::LocalTag;
+use crate::sip::timers::ClientId;
+use crate::sip::transaction::Fired;
+use crate::sip::transaction::client::Client;
+use crate::sip::transaction::invite_client::InviteClient;
+use crate::sip::transaction::invite_server::InviteServer;
+use crate::sip::transaction::key::Key;
+use crate::sip::transaction::server::Server;
+
+/// Most server transactions at a time. Beyond it requests get 503 without a trace, so that a flood cannot fill memory.
+/// At 32 s each this is 4,000 new requests a second.
+pub const SERVER_TRANSACTIONS_MAX: usize = 131_072;
+
+/// The machine of a peer's request.
+#[derive(Debug)]
+pub enum ServerMachine {
+    /// INVITE.
+    Invite(InviteServer),
+    /// Everything else.
+    Other(Server),
+}
+
+/// A peer's request that is being or was answered.
+#[derive(Debug)]
+pub struct ServerTransaction {
+    /// Its state.
+    pub machine: ServerMachine,
+    /// Where responses go.
+    pub destination: SocketAddr,
+    /// The leg it made or belongs to.
+    pub leg: LegId,
+    /// Its deadline in the timer index.
+    pub armed: Option<Instant>,
+    key: Key,
+    merged: Option<Key>,
+}
+
+/// Server transactions, found by number or by the key of RFC 3261 §17.2.3.
+#[derive(Debug, Default)]
+pub struct Servers {
+    all: BTreeMap<u64, ServerTransaction>,
+    by_key: BTreeMap<Key, u64>,
+    by_merged: BTreeMap<Key, u64>,
+    next: u64,
+}
+
+impl ServerMachine {
+    /// A retransmitted request: what to send for it.
+    pub fn handle_request(&self) -> Option<Bytes> {
+        match self {
+            Self::Invite(machine) => machine.handle_invite(),
+            Self::Other(machine) => machine.handle_request(),
+        }
+    }
+
+    /// A response from the user: comes back when it is to be sent.
+    pub fn respond(&mut self, now: Instant, status: u16, response: Bytes) -> Option<Bytes> {
+        match self {
+            Self::Invite(machine) => machine.respond(now, status, response),
+            Self::Other(machine) => machine.respond(now, status, response),
+        }
+    }
+
+    /// When to wake, and for which timer.
+    pub fn poll_timeout(&self) -> Option<(Instant, char)> {
+        match self {
+            Self::Invite(machine) => machine.poll_timeout(),
+            Self::Other(machine) => machine.poll_timeout(),
+        }
+    }
+
+    /// Fires what is due.
+    pub fn handle_timeout(&mut self, now: Instant) -> Fired {
+        match self {
+            Self::Invite(machine) => machine.handle_timeout(now),
+            Self::Other(machine) => machine.handle_timeout(now),
+        }
+    }
+}
+
+impl Servers {
+    /// Adds a transaction and numbers it.
+    pub fn insert(
+        &mut self,
+        machine: ServerMachine,
+        destination: SocketAddr,
+        leg: LegId,
+        key: Key,
+        merged: Option<Key>,
+    ) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.by_key.insert(key.clone(), id);
+        if let Some(merged) = &merged {
+            self.by_merged.insert(merged.clone(), id);
+        }
+        self.all.insert(id, ServerTransaction { machine, destination, leg, armed: None, key, merged });
+        id
+    }
+
+    /// The transaction a request belongs to.
+    pub fn find(&self, key: &Key) -> Option<u64> {
+        self.by_key.get(key).copied()
+    }
+
+    /// Whether the same request came before, by another way (RFC 3261 §8.2.2.2).
+    pub fn has_merged(&self, merged: &Key) -> bool {
+        self.by_merged.contains_key(merged)
+    }
+
+    /// A transaction.
+    pub fn get(&self, id: u64) -> Option<&ServerTransaction> {
+        self.all.get(&id)
+    }
+
+    /// A transaction, to change.
+    pub fn get_mut(&mut self, id: u64) -> Option<&mut ServerTransaction> {
+        self.all.get_mut(&id)
+    }
+
+    /// Forgets a transaction.
+    pub fn remove(&mut self, id: u64) {
+        if let Some(gone) = self.all.remove(&id) {
+            self.by_key.remove(&gone.key);
+            if let Some(merged) = gone.merged {
+                self.by_merged.remove(&merged);
+            }
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+}
+
+/// A request of ours.
+#[derive(Debug)]
+pub struct ClientTransaction {
+    /// Its state, and what its answer means.
+    pub machine: ClientMachine,
+    /// Where the request went.
+    pub destination: SocketAddr,
+    /// The leg it belongs to; over or unknown for a BYE that nobody waits for.
+    pub leg: Option<LegId>,
+    /// Its deadline in the timer index.
+    pub armed: Option<Instant>,
+}
+
+/// The machine of our own request.
+#[derive(Debug)]
+pub enum ClientMachine {
+    /// Our INVITE.
+    Invite(InviteClient, Box<Originated>),
+    /// Our BYE or CANCEL.
+    Other(Client),
+}
+
+/// What we said in an INVITE of ours, kept for ACK, CANCEL and late answers.
+#[derive(Debug)]
+pub struct Originated {
+    /// Request-URI.
+    pub target: Box<[u8]>,
+    /// From URI, without brackets.
+    pub from: Box<[u8]>,
+    /// Our tag.
+    pub tag: LocalTag,
+    /// Call-ID.
+    pub call_id: Box<[u8]>,
+    /// The ACK of the answer we took, with the far end's tag: sent again for each repeated 2xx (RFC 3261 §13.2.2.4).
+    pub acknowledged: Option<Acknowledged>,
+}
+
+/// An ACK of ours for a 2xx.
+#[derive(Debug)]
+pub struct Acknowledged {
+    /// The To tag of the answer we took.
+    pub remote_tag: Box<[u8]>,
+    /// The ACK.
+    pub ack: Bytes,
+    /// Where it goes.
+    pub destination: SocketAddr,
+}
+
+impl ClientMachine {
+    /// When to wake, and for which timer.
+    pub fn poll_timeout(&self) -> Option<(Instant, char)> {
+        match self {
+            Self::Invite(machine, _) => machine.poll_timeout(),
+            Self::Other(machine) => machine.poll_timeout(),
+        }
+    }
+
+    /// Fires what is due.
+    pub fn handle_timeout(&mut self, now: Instant) -> Fired {
+        match self {
+            Self::Invite(machine, _) => machine.handle_timeout(now),
+            Self::Other(machine) => machine.handle_timeout(now),
+        }
+    }
+}
+
+/// Client transactions, found by the random part of their branch.
+pub type Clients = BTreeMap<ClientId, ClientTransaction>;
