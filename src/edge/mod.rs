@@ -2,4 +2,6 @@
 
 pub mod espeak;
 pub mod files;
+pub mod media_worker;
 pub mod prompt_audio;
+pub mod rtp_socket;

@@ -1,0 +1,382 @@
+//! A thread that owns legs whole: their sockets, what they hear and what they say.
+//!
+//! It wakes each millisecond. The legs are spread over twenty slots; each millisecond one slot's legs speak (a packet each, one
+//! `send`), and another slot's listen (one `recvmmsg` that takes all that has come since the last visit, usually one):
+//!
+//! ```text
+//! slot    0  1  2  3  4  5 … 19        a leg of slot 4:   listens in millisecond 2, speaks in 4, 22, 24, 42, 44 …
+//! ms 2          speaks   listens       what its listening decides has 2 ms to come back before it speaks
+//! ```
+//!
+//! So a leg costs two system calls each 20 ms, there is no readiness to ask for, and a digit is answered within
+//! 20 ms + 2 ms of its first packet.
+
+#![expect(clippy::disallowed_methods, reason = "this is the edge: it reads the clock and waits")]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::rtp_socket::{Inbox, RtpSocket};
+use crate::dtmf::Digit;
+use crate::ids::{LegId, PlayId};
+use crate::media::{Event, Leg, LegSettings, MAX_PACKET, Segment};
+
+/// Milliseconds of a frame; each has its share of the legs.
+const SLOTS: usize = 20;
+
+/// A leg listens this many slots before it speaks: the time for the flow to decide on a digit.
+const LISTEN_LEAD: usize = 2;
+
+/// A new leg takes the emptiest of the slots that come next: its first packet leaves within this many milliseconds.
+const SLOTS_AHEAD: usize = 8;
+
+const SLOT: Duration = Duration::from_millis(1);
+
+/// How far a thread that was kept from running catches up frame by frame; what is older is left out.
+const BEHIND_MAX: Duration = Duration::from_millis(100);
+
+/// Commands that may wait. A worker takes them each millisecond, so this is far above any load it can carry.
+const COMMANDS_MAX: usize = 4096;
+
+/// What a worker is told. Commands for a leg that is not open do nothing: it has just been closed.
+#[derive(Debug)]
+pub enum Command {
+    /// A leg begins: it sends from its next slot on.
+    Open {
+        /// Its name; one that is open already is closed first.
+        leg: LegId,
+        /// Where it receives.
+        socket: RtpSocket,
+        /// What was negotiated.
+        settings: LegSettings,
+    },
+    /// Play this, in place of what plays ([`Leg::play`]).
+    Play {
+        /// The leg.
+        leg: LegId,
+        /// Reported when it has been played.
+        play: PlayId,
+        /// In order.
+        segments: Box<[Segment]>,
+    },
+    /// Play nothing any more.
+    Stop {
+        /// The leg.
+        leg: LegId,
+    },
+    /// Press a key ([`Leg::press`]).
+    Press {
+        /// The leg.
+        leg: LegId,
+        /// The key.
+        digit: Digit,
+        /// How long.
+        length: Duration,
+    },
+    /// New settings ([`Leg::retarget`]).
+    Retarget {
+        /// The leg.
+        leg: LegId,
+        /// What was negotiated again.
+        settings: LegSettings,
+    },
+    /// The leg ends; [`Event::Closed`] is its last report.
+    Close {
+        /// The leg.
+        leg: LegId,
+    },
+    /// All legs end, and the thread.
+    Shutdown,
+}
+
+/// What a leg reports.
+pub type Report = (LegId, Event);
+
+/// Why a command was not taken; it is dropped, an `Open`'s socket with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// So many wait that the worker cannot be keeping up: refuse the call.
+    #[error("the media worker has more commands waiting than it can take")]
+    Full,
+    /// The thread has ended.
+    #[error("the media worker has ended")]
+    Ended,
+}
+
+/// The handle of one worker thread, which ends when this is dropped.
+#[derive(Debug)]
+pub struct MediaWorker {
+    commands: SyncSender<Command>,
+    counters: Arc<Counters>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    legs: AtomicUsize,
+    late_ticks: AtomicU64,
+    packets_unsent: AtomicU64,
+}
+
+impl MediaWorker {
+    /// Starts the thread `media-INDEX`. `report` is called on it, so it must be quick and never wait.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(index: usize, report: impl Fn(Report) + Send + 'static) -> io::Result<Self> {
+        let (commands, waiting) = sync_channel(COMMANDS_MAX);
+        let counters = Arc::new(Counters::default());
+        let shared = Arc::clone(&counters);
+        let thread = std::thread::Builder::new()
+            .name(format!("media-{index}"))
+            .spawn(move || Worker::new(shared, Box::new(report)).run(&waiting))?;
+        Ok(Self { commands, counters, thread: Some(thread) })
+    }
+
+    /// Hands over a command; never waits.
+    ///
+    /// # Errors
+    /// [`Refused`], with the command dropped.
+    pub fn send(&self, command: Command) -> Result<(), Refused> {
+        // Counted before it is sent: the thread may have closed it again by the time that this call returns.
+        let opens = usize::from(matches!(command, Command::Open { .. }));
+        self.counters.legs.fetch_add(opens, Ordering::Relaxed);
+        self.commands.try_send(command).map_err(|error| {
+            self.counters.legs.fetch_sub(opens, Ordering::Relaxed);
+            match error {
+                TrySendError::Full(_) => Refused::Full,
+                TrySendError::Disconnected(_) => Refused::Ended,
+            }
+        })
+    }
+
+    /// Legs that are open or about to be: the least loaded worker takes the next call.
+    #[must_use]
+    pub fn legs(&self) -> usize {
+        self.counters.legs.load(Ordering::Relaxed)
+    }
+
+    /// Milliseconds that came more than one too late since the start: the machine is overloaded, or was asleep.
+    #[must_use]
+    pub fn late_ticks(&self) -> u64 {
+        self.counters.late_ticks.load(Ordering::Relaxed)
+    }
+
+    /// Packets that the system would not send since the start.
+    #[must_use]
+    pub fn packets_unsent(&self) -> u64 {
+        self.counters.packets_unsent.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for MediaWorker {
+    fn drop(&mut self) {
+        // Waits for room if it must: the thread takes commands until it ends.
+        let _ = self.commands.send(Command::Shutdown);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread owns.
+struct Worker {
+    /// Each slot's legs.
+    slots: [Vec<Seat>; SLOTS],
+    /// The slot of each leg.
+    places: BTreeMap<LegId, usize>,
+    desk: Desk,
+}
+
+/// A leg with its socket.
+struct Seat {
+    id: LegId,
+    leg: Leg,
+    socket: RtpSocket,
+}
+
+/// What serves all legs in turn.
+struct Desk {
+    inbox: Inbox,
+    packet: [u8; MAX_PACKET],
+    events: Vec<Event>,
+    report: Box<dyn Fn(Report) + Send>,
+    counters: Arc<Counters>,
+}
+
+impl Worker {
+    fn new(counters: Arc<Counters>, report: Box<dyn Fn(Report) + Send>) -> Self {
+        let desk =
+            Desk { inbox: Inbox::new(), packet: [0; MAX_PACKET], events: Vec::with_capacity(16), report, counters };
+        Self { slots: Default::default(), places: BTreeMap::new(), desk }
+    }
+
+    fn run(mut self, commands: &Receiver<Command>) {
+        let mut slot = 0;
+        let mut due = Instant::now();
+        loop {
+            if self.places.is_empty() {
+                let Ok(command) = commands.recv() else { return };
+                due = Instant::now();
+                if self.handle_command(command, slot, due).is_break() {
+                    return;
+                }
+            }
+            let now = self.wait_until(&mut due);
+            loop {
+                match commands.try_recv() {
+                    Ok(command) => {
+                        if self.handle_command(command, slot, now).is_break() {
+                            return;
+                        }
+                    }
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return,
+                }
+            }
+            self.each_leg(slot, |seat, desk| seat.speak(now, desk));
+            self.each_leg((slot + LISTEN_LEAD) % SLOTS, |seat, desk| seat.listen(now, desk));
+            slot = (slot + 1) % SLOTS;
+            due += SLOT;
+        }
+    }
+
+    /// Waits for the moment `due` and gives the present. Late, it does not wait, and `due` moves on if it is too late to
+    /// catch up.
+    fn wait_until(&self, due: &mut Instant) -> Instant {
+        let mut now = Instant::now();
+        if let Some(early) = due.checked_duration_since(now) {
+            std::thread::sleep(early);
+            now = Instant::now();
+        }
+        let behind = now.saturating_duration_since(*due);
+        if behind > SLOT {
+            self.desk.counters.late_ticks.fetch_add(1, Ordering::Relaxed);
+        }
+        if behind > BEHIND_MAX {
+            *due = now;
+        }
+        now
+    }
+
+    /// Breaks when the thread must end. `slot` is the one that speaks next.
+    fn handle_command(&mut self, command: Command, slot: usize, now: Instant) -> std::ops::ControlFlow<()> {
+        match command {
+            Command::Open { leg, socket, settings } => {
+                self.close(leg);
+                let place = self.emptiest_slot(slot);
+                if let Some(seats) = self.slots.get_mut(place) {
+                    seats.push(Seat { id: leg, leg: Leg::new(settings, now), socket });
+                    self.places.insert(leg, place);
+                }
+            }
+            Command::Play { leg, play, segments } => {
+                self.one_leg(leg, |seat, desk| seat.leg.play(play, segments, &mut desk.events));
+            }
+            Command::Stop { leg } => self.one_leg(leg, |seat, _| seat.leg.stop()),
+            Command::Press { leg, digit, length } => self.one_leg(leg, |seat, _| {
+                if !seat.leg.press(digit, length) {
+                    tracing::debug!(leg = leg.0, "a key could not be pressed");
+                }
+            }),
+            Command::Retarget { leg, settings } => self.one_leg(leg, |seat, _| seat.leg.retarget(settings, now)),
+            Command::Close { leg } => self.close(leg),
+            Command::Shutdown => {
+                for leg in self.places.keys().copied().collect::<Vec<_>>() {
+                    self.close(leg);
+                }
+                return std::ops::ControlFlow::Break(());
+            }
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+
+    fn emptiest_slot(&self, slot: usize) -> usize {
+        let ahead = (0..SLOTS_AHEAD).map(|ahead| (slot + ahead) % SLOTS);
+        ahead.min_by_key(|&place| self.slots.get(place).map_or(usize::MAX, Vec::len)).unwrap_or(slot)
+    }
+
+    fn close(&mut self, leg: LegId) {
+        let Some(seats) = self.places.remove(&leg).and_then(|place| self.slots.get_mut(place)) else { return };
+        if let Some(index) = seats.iter().position(|seat| seat.id == leg) {
+            self.desk.dismiss(&seats.swap_remove(index));
+        }
+    }
+
+    fn one_leg(&mut self, leg: LegId, turn: impl FnOnce(&mut Seat, &mut Desk)) {
+        let seats = self.places.get(&leg).and_then(|&place| self.slots.get_mut(place));
+        let Some(seat) = seats.and_then(|seats| seats.iter_mut().find(|seat| seat.id == leg)) else { return };
+        if !self.desk.serve(seat, turn) {
+            self.close(leg);
+        }
+    }
+
+    fn each_leg(&mut self, slot: usize, turn: impl Fn(&mut Seat, &mut Desk)) {
+        let Some(seats) = self.slots.get_mut(slot) else { return };
+        let mut index = 0;
+        while let Some(seat) = seats.get_mut(index) {
+            if self.desk.serve(seat, &turn) {
+                index += 1;
+            } else {
+                let seat = seats.swap_remove(index);
+                self.places.remove(&seat.id);
+                self.desk.dismiss(&seat);
+            }
+        }
+    }
+}
+
+impl Desk {
+    /// Gives a leg its turn and passes its events on. False when it panicked: that costs this leg, not the others.
+    fn serve(&mut self, seat: &mut Seat, turn: impl FnOnce(&mut Seat, &mut Self)) -> bool {
+        let turned = catch_unwind(AssertUnwindSafe(|| turn(seat, self)));
+        for event in self.events.drain(..) {
+            (self.report)((seat.id, event));
+        }
+        if turned.is_err() {
+            tracing::error!(leg = seat.id.0, "a media leg panicked and is closed");
+        }
+        turned.is_ok()
+    }
+
+    fn dismiss(&self, seat: &Seat) {
+        self.counters.legs.fetch_sub(1, Ordering::Relaxed);
+        (self.report)((seat.id, Event::Closed(seat.leg.report())));
+    }
+}
+
+impl Seat {
+    fn speak(&mut self, now: Instant, desk: &mut Desk) {
+        let length = self.leg.tick(now, &mut desk.packet, &mut desk.events);
+        if let Some(packet) = length.and_then(|length| desk.packet.get(..length))
+            && self.socket.send(packet, self.leg.destination()).is_err()
+        {
+            desk.counters.packets_unsent.fetch_add(1, Ordering::Relaxed);
+        }
+        self.follow_lock();
+    }
+
+    fn listen(&mut self, now: Instant, desk: &mut Desk) {
+        self.socket.receive(&mut desk.inbox);
+        for (source, datagram) in desk.inbox.iter() {
+            self.leg.handle_packet(now, source, datagram, &mut desk.events);
+        }
+        self.follow_lock();
+    }
+
+    /// The socket is connected exactly while the leg hears one source only.
+    fn follow_lock(&mut self) {
+        let locked = self.leg.locked();
+        if self.socket.peer() != locked
+            && let Err(error) = self.socket.connect(locked)
+        {
+            tracing::debug!(leg = self.id.0, %error, "the socket stays as it was");
+        }
+    }
+}
