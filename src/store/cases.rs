@@ -202,6 +202,12 @@ async fn find_by_key(conn: &mut Conn, operator: &str, idempotency: &str) -> Resu
     Ok(rows.first().map(read).transpose()?)
 }
 
+/// The case that this key opened, by reading only.
+pub(crate) async fn keyed(readers: &Readers, operator: &str, idempotency: &str) -> anyhow::Result<Option<Case>> {
+    let rows = readers.fetch(BY_KEY, args![operator, idempotency]).await.context("cannot read cases")?;
+    rows.first().map(read).transpose()
+}
+
 pub(crate) async fn find(readers: &Readers, folio: &Folio) -> anyhow::Result<Option<Case>> {
     let rows = readers.fetch(BY_FOLIO, args![folio.as_str()]).await.context("cannot read cases")?;
     rows.first().map(read).transpose()

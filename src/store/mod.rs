@@ -110,6 +110,7 @@ impl Store {
         let writer = Writer {
             place: place.clone(),
             conn: None,
+            readers: None,
             spool,
             backlog,
             pending: Arc::clone(&pending),

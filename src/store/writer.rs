@@ -24,7 +24,7 @@ use crate::store::entry::{Entry, Write};
 use crate::store::orders::{self, Ordered};
 use crate::store::pending::Pending;
 use crate::store::spool::Spool;
-use crate::store::sql::{Conn, Failure, Place};
+use crate::store::sql::{Conn, Failure, Place, Readers};
 use crate::store::{calls, outbox};
 
 /// What a write came to.
@@ -49,6 +49,8 @@ pub(crate) enum Job {
 pub(crate) struct Writer {
     pub(crate) place: Place,
     pub(crate) conn: Option<Conn>,
+    /// For looking things up while nothing can be written; opened when that happens.
+    pub(crate) readers: Option<Readers>,
     /// `None`: a command beside the engine; it has no promise to keep.
     pub(crate) spool: Option<Spool>,
     /// What is in the spool, in order.
@@ -85,6 +87,8 @@ impl Writer {
             self.serve(batch).await;
             if let Some(closed) = close {
                 self.end().await;
+                // The spool's lock and the channel are gone before anybody hears that they are.
+                drop(self);
                 let _ = closed.send(());
                 return;
             }
@@ -120,17 +124,22 @@ impl Writer {
             return;
         }
         let (mut entries, replies): (Vec<Entry>, Vec<Reply>) = batch.into_iter().unzip();
-        let outcomes = if self.backlog.is_empty() {
-            match self.commit(&mut entries, false).await {
-                Ok(outcomes) => outcomes,
-                Err(failure) => {
-                    warn!(cause = %failure, "writes go to the spool");
-                    self.retry_at = Instant::now() + RETRY_EVERY;
-                    self.put_aside(entries, &failure)
-                }
+        let committed = if self.backlog.is_empty() {
+            let committed = self.commit(&mut entries, false).await;
+            if let Err(failure) = &committed {
+                warn!(cause = %failure, "writes go to the spool");
+                self.retry_at = Instant::now() + RETRY_EVERY;
             }
+            committed
         } else {
-            self.put_aside(entries, &Failure::Unavailable("it is away since an earlier write".into()))
+            Err(Failure::Unavailable("earlier writes wait for it".into()))
+        };
+        let outcomes = match committed {
+            Ok(outcomes) => outcomes,
+            Err(failure) => {
+                let seen = self.look_up(&entries).await;
+                self.put_aside(entries, seen, &failure)
+            }
         };
         self.learn(&outcomes);
         for (reply, outcome) in replies.into_iter().zip(outcomes) {
@@ -170,8 +179,26 @@ impl Writer {
         }
     }
 
+    /// What the database knows of the things these entries are about: one that cannot be written can often be read. The first
+    /// failure ends the asking; callers wait.
+    async fn look_up(&mut self, entries: &[Entry]) -> Vec<Seen> {
+        let mut seen: Vec<Seen> = Vec::new();
+        seen.resize_with(entries.len(), Seen::default);
+        if self.spool.is_none() {
+            return seen;
+        }
+        let readers = self.readers.get_or_insert_with(|| self.place.readers());
+        for (entry, seen) in entries.iter().zip(&mut seen) {
+            match timeout(LOOK_UP_PATIENCE, see(readers, entry)).await {
+                Ok(Ok(found)) => *seen = found,
+                Ok(Err(_)) | Err(_) => break,
+            }
+        }
+        seen
+    }
+
     /// Keeps entries in the spool and answers as the database will when it is back.
-    fn put_aside(&mut self, entries: Vec<Entry>, failure: &Failure) -> Vec<Result<Outcome, Failure>> {
+    fn put_aside(&mut self, entries: Vec<Entry>, seen: Vec<Seen>, failure: &Failure) -> Vec<Result<Outcome, Failure>> {
         let unavailable = || Err(Failure::Unavailable(failure.to_string()));
         let Some(spool) = self.spool.as_mut() else {
             return entries.iter().map(|_| unavailable()).collect();
@@ -182,11 +209,16 @@ impl Writer {
         // Entries of one batch may depend on each other, so each is noted before the next is judged. Should the disk
         // refuse, their callers hear of an error and ask again under the same keys.
         let room = BACKLOG_MAX.saturating_sub(self.backlog.len());
-        for mut entry in entries {
+        for (mut entry, seen) in entries.into_iter().zip(seen) {
+            if let Some(case) = seen.case
+                && pending.case(&case.folio).is_none()
+            {
+                pending.remember(case);
+            }
             let outcome = if kept.len() >= room {
                 Err(Failure::Unavailable(format!("{BACKLOG_MAX} writes wait for it already")))
             } else {
-                judge(&mut entry, &pending, &mut self.taken, &mut self.ids)
+                judge(&mut entry, &pending, seen.order.as_ref(), &mut self.taken, &mut self.ids)
             };
             if let Ok((_, true)) = &outcome {
                 pending.spooled(&entry);
@@ -316,10 +348,31 @@ async fn write(
     }
 }
 
+/// What the database knows of the thing that an entry is about.
+#[derive(Default)]
+struct Seen {
+    case: Option<Case>,
+    order: Option<Folio>,
+}
+
+async fn see(readers: &Readers, entry: &Entry) -> anyhow::Result<Seen> {
+    let mut seen = Seen::default();
+    match &entry.write {
+        Write::OpenCase { open, .. } => seen.case = cases::keyed(readers, &open.operator, &open.idempotency).await?,
+        Write::UpdateCase(update) => seen.case = cases::find(readers, &update.folio).await?,
+        Write::Order(order) => {
+            seen.order = orders::in_force(readers, &order.operator, order.kind, order.subject()).await?;
+        }
+        Write::SaveCall(_) | Write::Enqueue(_) => {}
+    }
+    Ok(seen)
+}
+
 /// What an entry comes to without the database, and whether it must be spooled for that to become true.
 fn judge(
     entry: &mut Entry,
     pending: &Pending,
+    in_force: Option<&Folio>,
     taken: &mut BTreeSet<Folio>,
     ids: &mut Ids,
 ) -> Result<(Outcome, bool), Failure> {
@@ -344,7 +397,7 @@ fn judge(
                 None => (Outcome::Changed(Change::Done(case)), true),
             })
         }
-        Write::Order(order) => Ok(match pending.order(&order.operator, order.kind, order.subject()) {
+        Write::Order(order) => Ok(match in_force.or(pending.order(&order.operator, order.kind, order.subject())) {
             Some(folio) if *folio == order.folio => (Outcome::Ordered(Ordered::Accepted), false),
             Some(folio) => (Outcome::Ordered(Ordered::Already(folio.clone())), false),
             None => (Outcome::Ordered(Ordered::Accepted), true),
@@ -376,6 +429,7 @@ const BACKLOG_MAX: usize = 200_000;
 /// How long a write waits for another process's lock before it goes to the spool; a caller waits for the folio meanwhile.
 pub(crate) const LOCK_PATIENCE: Duration = Duration::from_millis(750);
 const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
+const LOOK_UP_PATIENCE: Duration = Duration::from_millis(300);
 const COMMIT_PATIENCE: Duration = Duration::from_secs(3);
 /// How often the spool asks whether the database is back.
 const RETRY_EVERY: Duration = Duration::from_secs(1);

@@ -1,0 +1,417 @@
+//! What the store promises, whichever database it stands on.
+
+use std::collections::BTreeSet;
+
+use contesta::call::{CallRecord, PathEntry};
+use contesta::case::{self, Folio, State};
+use contesta::flow::action::Message;
+use contesta::ids::CallKey;
+use contesta::media::LegReport;
+use contesta::store::{CallFilter, CaseFilter, Change, Order, OrderKind, Ordered, Store, TableRow, row_key};
+use contesta::value::{Value, Values};
+use jiff::Timestamp;
+
+use crate::database::{Cluster, Database};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_keeps_its_promises() {
+    promises(&Database::sqlite, 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_keeps_its_promises() {
+    let cluster = tokio::task::spawn_blocking(Cluster::start).await.unwrap();
+    promises(&|| Database::postgres(&cluster), 200).await;
+}
+
+async fn promises(fresh: &(dyn Fn() -> Database + Sync), callers: usize) {
+    a_case_is_opened_once_and_found_again(&fresh().open().await).await;
+    values_of_every_kind_come_back(&fresh().open().await).await;
+    a_case_changes_only_as_its_state_allows(&fresh().open().await).await;
+    concurrent_callers_get_a_folio_each(&fresh().open().await, callers).await;
+    the_same_key_at_once_is_one_case(&fresh().open().await).await;
+    a_write_that_is_refused_harms_no_neighbour(&fresh().open().await).await;
+    a_call_record_is_one_and_whole(&fresh().open().await).await;
+    the_event_log_is_numbered_in_the_order_of_things(&fresh().open().await).await;
+    a_handset_is_blocked_by_its_first_report(&fresh().open().await).await;
+    a_message_is_queued_once(&fresh().open().await).await;
+    a_table_is_replaced_whole(&fresh().open().await).await;
+    everything_is_there_after_a_restart(&fresh()).await;
+}
+
+pub fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+pub fn opening(operator: &str, key: &str) -> case::Open {
+    case::Open {
+        operator: operator.into(),
+        prefix: if operator == "beneleit" { 2 } else { 7 },
+        kind: "bloqueo".into(),
+        subkind: "robo".into(),
+        fields: Values::from([("linea".into(), Value::Text("2221234567".into()))]),
+        channel: "telefono".into(),
+        call: CallKey(format!("call-{key}").into()),
+        received: at("2026-03-15T08:30:00.123456789Z"),
+        due: Some(at("2026-03-16T08:30:00.123456789Z")),
+        idempotency: key.into(),
+    }
+}
+
+pub fn record(key: &str, folios: Vec<String>) -> CallRecord {
+    CallRecord {
+        key: CallKey(key.into()),
+        operator: "beneleit".into(),
+        flow: "beneleit.principal".into(),
+        sip_call_id: "a84b4c76e66710@pc33".into(),
+        called: "*2363".into(),
+        caller: "2221234567".into(),
+        class: "gratuito".into(),
+        began: at("2026-03-15T08:30:00.250Z"),
+        answered: Some(at("2026-03-15T08:30:00.300Z")),
+        ended: at("2026-03-15T08:32:00Z"),
+        result: "bloqueo".into(),
+        cause: "caller hung up: BYE".into(),
+        folios,
+        path: vec![
+            PathEntry { at_ms: 50, place: "beneleit.principal/contestar".into(), what: "enter".into() },
+            PathEntry { at_ms: 5_120, place: "beneleit.principal/menu".into(), what: "key 1 → «bloqueo»".into() },
+        ],
+        media: LegReport {
+            packets_received: 6_000,
+            packets_sent: 5_990,
+            packets_lost: 3,
+            packets_ignored: 1,
+            digits: 9,
+        },
+    }
+}
+
+fn update(folio: &Folio, state: Option<State>) -> case::Update {
+    case::Update {
+        operator: "beneleit".into(),
+        folio: folio.clone(),
+        state,
+        fields: Values::from([("tipo_falla".into(), Value::Text("sin_datos".into()))]),
+        call: CallKey("call-later".into()),
+        at: at("2026-03-15T09:00:00Z"),
+    }
+}
+
+/// P-09, P-19: one case, one folio, whatever is repeated; C-3, J8: another operator does not see it.
+async fn a_case_is_opened_once_and_found_again(store: &Store) {
+    let opened = store.open_case(&opening("beneleit", "k1")).await.unwrap();
+    assert!(opened.new);
+    assert_eq!(opened.case.folio.prefix(), 2);
+    assert_eq!(opened.case.state, State::Open);
+    assert_eq!(opened.case.open.received, at("2026-03-15T08:30:00.123Z"));
+
+    let mut again = opening("beneleit", "k1");
+    again.kind = "falla".into();
+    let repeated = store.open_case(&again).await.unwrap();
+    assert!(!repeated.new);
+    assert_eq!(repeated.case, opened.case);
+    // The same key of another operator is another case.
+    let other = store.open_case(&opening("bluepoint", "k1")).await.unwrap();
+    assert!(other.new);
+    assert_eq!(other.case.folio.prefix(), 7);
+
+    let folio = &opened.case.folio;
+    assert_eq!(store.find_case("beneleit", folio).await.unwrap(), Some(opened.case.clone()));
+    assert_eq!(store.find_case("bluepoint", folio).await.unwrap(), None);
+    assert_eq!(store.cases(&CaseFilter { limit: 10, ..CaseFilter::default() }).await.unwrap().len(), 2);
+    let only = CaseFilter { operator: Some("bluepoint".into()), limit: 10, ..CaseFilter::default() };
+    assert_eq!(store.cases(&only).await.unwrap(), [other.case]);
+    let later = CaseFilter { since: Some(at("2026-03-15T08:30:01Z")), limit: 10, ..CaseFilter::default() };
+    assert_eq!(store.cases(&later).await.unwrap(), []);
+    let closed = CaseFilter { state: Some(State::Closed), limit: 10, ..CaseFilter::default() };
+    assert_eq!(store.cases(&closed).await.unwrap(), []);
+}
+
+async fn values_of_every_kind_come_back(store: &Store) {
+    let mut open = opening("beneleit", "kinds");
+    open.due = None;
+    open.subkind = String::new();
+    open.fields = Values::from([
+        ("nombre".into(), Value::Text("José «Pepe» Ñandú; DROP TABLE cases; -- \u{1f600}".into())),
+        ("vacio".into(), Value::Text(String::new())),
+        ("veces".into(), Value::Number(-3)),
+        ("saldo".into(), Value::Money(10_150)),
+        ("dia".into(), Value::Date(jiff::civil::date(2026, 2, 28))),
+        ("cuando".into(), Value::Moment(at("2026-07-01T00:00:00Z"))),
+        ("titular".into(), Value::Flag(false)),
+    ]);
+    let opened = store.open_case(&open).await.unwrap().case;
+    assert_eq!(opened.open.fields, open.fields);
+    assert_eq!(store.case(&opened.folio).await.unwrap(), Some(opened));
+}
+
+/// P-06, P-22: the history grows, the state follows the table, a refusal changes nothing.
+async fn a_case_changes_only_as_its_state_allows(store: &Store) {
+    let folio = store.open_case(&opening("beneleit", "k")).await.unwrap().case.folio;
+    let refused = store.update_case(&update(&folio, Some(State::Closed))).await.unwrap();
+    assert_eq!(refused, Change::Illegal { from: State::Open, to: State::Closed });
+    let Change::Done(case) = store.update_case(&update(&folio, Some(State::Solved))).await.unwrap() else {
+        panic!("solving an open case is allowed")
+    };
+    assert_eq!(case.state, State::Solved);
+    assert_eq!(case.open.fields.keys().collect::<Vec<_>>(), ["linea", "tipo_falla"]);
+    assert_eq!(store.find_case("beneleit", &folio).await.unwrap(), Some(case));
+
+    let nobody = Folio::parse("2000000000").or_else(|_| Folio::parse("2000000001"));
+    let nobody = nobody.unwrap_or_else(|_| (2..10).find_map(|d| Folio::parse(&format!("200000000{d}")).ok()).unwrap());
+    assert_eq!(store.update_case(&update(&nobody, None)).await.unwrap(), Change::NotFound);
+    let mut foreign = update(&folio, None);
+    foreign.operator = "bluepoint".into();
+    assert_eq!(store.update_case(&foreign).await.unwrap(), Change::NotFound);
+
+    let history = store.history(&folio).await.unwrap();
+    let lines: Vec<String> = history.iter().map(|event| format!("{} {}", event.kind, event.detail)).collect();
+    assert_eq!(lines, ["opened bloqueo robo", "updated estado=resuelto tipo_falla=sin_datos"]);
+    assert_eq!(history[1].call, CallKey("call-later".into()));
+}
+
+async fn concurrent_callers_get_a_folio_each(store: &Store, callers: usize) {
+    let tasks: Vec<_> = (0..callers)
+        .map(|caller| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let folio = store.open_case(&opening("beneleit", &format!("k{caller}"))).await.unwrap().case.folio;
+                // Answered means that anybody can read it.
+                assert!(store.find_case("beneleit", &folio).await.unwrap().is_some());
+                folio
+            })
+        })
+        .collect();
+    let mut folios = BTreeSet::new();
+    for task in tasks {
+        folios.insert(task.await.unwrap());
+    }
+    assert_eq!(folios.len(), callers);
+    let all = CaseFilter { limit: u32::MAX, ..CaseFilter::default() };
+    let stored: BTreeSet<Folio> = store.cases(&all).await.unwrap().into_iter().map(|case| case.folio).collect();
+    assert_eq!(stored, folios);
+}
+
+async fn the_same_key_at_once_is_one_case(store: &Store) {
+    let tasks: Vec<_> = (0..50)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { store.open_case(&opening("beneleit", "same")).await.unwrap() })
+        })
+        .collect();
+    let mut new = 0;
+    let mut folios = BTreeSet::new();
+    for task in tasks {
+        let opened = task.await.unwrap();
+        new += u32::from(opened.new);
+        folios.insert(opened.case.folio);
+    }
+    assert_eq!((new, folios.len()), (1, 1));
+}
+
+/// A text with a NUL is refused by PostgreSQL, one that is fine is not; the writes around it are gathered into one commit.
+async fn a_write_that_is_refused_harms_no_neighbour(store: &Store) {
+    let mut bad = opening("beneleit", "bad");
+    bad.channel = "tele\0fono".into();
+    let (first, second) = (message("good"), message("also good"));
+    let (good, bad, also_good) =
+        tokio::join!(store.enqueue(&first), async { store.open_case(&bad).await }, store.enqueue(&second),);
+    good.unwrap();
+    also_good.unwrap();
+    let queued: Vec<String> = store.outbox(9).await.unwrap().into_iter().map(|m| m.message.idempotency).collect();
+    assert_eq!(queued, ["good", "also good"]);
+    let stored = store.cases(&CaseFilter { limit: 9, ..CaseFilter::default() }).await.unwrap();
+    match bad {
+        Ok(opened) => assert_eq!(stored, [opened.case]),
+        Err(fault) => {
+            assert!(format!("{fault:#}").starts_with("the database refuses it: "), "{fault:#}");
+            assert_eq!(stored, []);
+        }
+    }
+}
+
+/// P-22, pain 24: every call one record, its path whole; the cases it consulted know of it.
+async fn a_call_record_is_one_and_whole(store: &Store) {
+    let case = store.open_case(&opening("beneleit", "k")).await.unwrap().case;
+    let folios = vec![case.folio.to_string()];
+    let mut abandoned = record("c2", Vec::new());
+    abandoned.answered = None;
+    abandoned.operator = String::new();
+    abandoned.path = Vec::new();
+    abandoned.began = at("2026-03-15T08:31:00Z");
+    let mut consulting = record("c1", folios.clone());
+    for record in [&consulting, &abandoned, &consulting] {
+        store.save_call(record).await.unwrap();
+    }
+    assert_eq!(store.call("c1").await.unwrap(), Some(consulting.clone()));
+    assert_eq!(store.call("c2").await.unwrap(), Some(abandoned.clone()));
+    assert_eq!(store.call("c3").await.unwrap(), None);
+    let all = CallFilter { limit: 10, ..CallFilter::default() };
+    assert_eq!(store.calls(&all).await.unwrap(), [abandoned, consulting.clone()]);
+    let only = CallFilter { operator: Some("beneleit".into()), limit: 10, ..CallFilter::default() };
+    assert_eq!(store.calls(&only).await.unwrap(), [consulting.clone()]);
+    let none = CallFilter { result: Some("abandono".into()), limit: 10, ..CallFilter::default() };
+    assert_eq!(store.calls(&none).await.unwrap(), []);
+
+    // The call that opened the case did not consult it.
+    consulting.key = case.open.call.clone();
+    store.save_call(&consulting).await.unwrap();
+    let history: Vec<_> = store
+        .history(&case.folio)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|event| (event.kind, event.call.to_string()))
+        .collect();
+    let expected = [("opened", "call-k"), ("consulted", "c1")];
+    assert_eq!(history, expected.map(|(kind, call)| (kind.to_owned(), call.to_owned())));
+}
+
+async fn the_event_log_is_numbered_in_the_order_of_things(store: &Store) {
+    let folio = store.open_case(&opening("beneleit", "k")).await.unwrap().case.folio;
+    store.update_case(&update(&folio, Some(State::Escalated))).await.unwrap();
+    store.order(&order(OrderKind::DeviceBlock, &folio)).await.unwrap();
+    store.order(&order(OrderKind::LineSuspension, &folio)).await.unwrap();
+    store.enqueue(&message("m")).await.unwrap();
+    store.save_call(&record("c", Vec::new())).await.unwrap();
+    // Repetitions are no events.
+    store.open_case(&opening("beneleit", "k")).await.unwrap();
+    store.enqueue(&message("m")).await.unwrap();
+    store.order(&order(OrderKind::DeviceBlock, &folio)).await.unwrap();
+    store.save_call(&record("c", Vec::new())).await.unwrap();
+
+    let log = store.events_after(0, 100).await.unwrap();
+    let lines: Vec<(&str, &str)> = log.iter().map(|event| (event.kind.as_str(), event.subject.as_str())).collect();
+    let expected = [
+        ("case_opened", folio.as_str()),
+        ("case_updated", folio.as_str()),
+        ("device_block_ordered", folio.as_str()),
+        ("line_suspension_ordered", folio.as_str()),
+        ("message_queued", "1"),
+        ("call_ended", "c"),
+    ];
+    assert_eq!(lines, expected);
+    assert!(log.windows(2).all(|pair| pair[0].seq < pair[1].seq));
+    // Pain 24: a listener that was away resumes from the last number it saw.
+    assert_eq!(store.events_after(log[2].seq, 2).await.unwrap(), log[3..5]);
+}
+
+/// B-32, J1: the second report of one handset is told the first one's folio; the same report orders once.
+async fn a_handset_is_blocked_by_its_first_report(store: &Store) {
+    let first = store.open_case(&opening("beneleit", "a")).await.unwrap().case.folio;
+    let second = store.open_case(&opening("beneleit", "b")).await.unwrap().case.folio;
+    let block = order(OrderKind::DeviceBlock, &first);
+    assert_eq!(store.order(&block).await.unwrap(), Ordered::Accepted);
+    assert_eq!(store.order(&block).await.unwrap(), Ordered::Accepted);
+    // The same device by its IMEISV: 14 digits in common.
+    let mut again = order(OrderKind::DeviceBlock, &second);
+    again.imei = "4901542032375199".into();
+    assert_eq!(store.order(&again).await.unwrap(), Ordered::Already(first.clone()));
+    // Another operator's order is its own matter.
+    again.operator = "bluepoint".into();
+    assert_eq!(store.order(&again).await.unwrap(), Ordered::Accepted);
+    assert_eq!(store.order(&order(OrderKind::LineSuspension, &second)).await.unwrap(), Ordered::Accepted);
+
+    let device = contesta::store::device("490154203237518");
+    let found = store.order_in_force("beneleit", OrderKind::DeviceBlock, device).await.unwrap();
+    assert_eq!(found, Some(first.clone()));
+    assert_eq!(store.order_in_force("beneleit", OrderKind::DeviceBlock, "00000000000000").await.unwrap(), None);
+    let stored = store.orders(&first).await.unwrap();
+    assert_eq!(stored.len(), 1);
+    assert_eq!((&stored[0].order, stored[0].state.as_str()), (&block, "pendiente"));
+}
+
+async fn a_message_is_queued_once(store: &Store) {
+    let mut with_folio = message("m2");
+    with_folio.folio = Some(store.open_case(&opening("beneleit", "k")).await.unwrap().case.folio);
+    for message in [&message("m1"), &with_folio, &message("m1")] {
+        store.enqueue(message).await.unwrap();
+    }
+    let queued: Vec<Message> = store.outbox(10).await.unwrap().into_iter().map(|queued| queued.message).collect();
+    assert_eq!(queued, [message("m1"), with_folio]);
+}
+
+async fn a_table_is_replaced_whole(store: &Store) {
+    let rows = |count: i64, town: &str| -> Vec<TableRow> {
+        (0..count)
+            .map(|number| TableRow {
+                key: row_key([number.to_string().as_str()]),
+                cells: Values::from([
+                    ("orden".into(), Value::Number(number)),
+                    ("localidad".into(), Value::Text(format!("{town} {}", number % 2))),
+                ]),
+            })
+            .collect()
+    };
+    assert_eq!(store.table("beneleit", "coverage").await.unwrap(), None);
+    let mut seen = Vec::new();
+    store.replace_table("beneleit", "coverage", &rows(2_500, "Puebla"), &mut |done| seen.push(done)).await.unwrap();
+    assert_eq!(seen, [1_000, 2_000, 2_500]);
+    store.replace_table("bluepoint", "coverage", &rows(1, "Iguala"), &mut |_| {}).await.unwrap();
+    assert_eq!(store.table("beneleit", "coverage").await.unwrap().unwrap().rows, 2_500);
+    let found = store.table_row("beneleit", "coverage", "2499").await.unwrap().unwrap();
+    assert_eq!(found["localidad"], Value::Text("Puebla 1".into()));
+    assert_eq!(store.table_row("beneleit", "coverage", "2500").await.unwrap(), None);
+    let odd = store.table_rows("beneleit", "coverage", Some(("localidad", "Puebla 1"))).await.unwrap();
+    assert_eq!((odd.len(), &odd[0]["orden"]), (1_250, &Value::Number(1)));
+
+    // Two rows with one key: the whole replacement fails, and the old rows stand.
+    let mut bad = rows(5, "Cholula");
+    bad[4].key = bad[0].key.clone();
+    assert!(store.replace_table("beneleit", "coverage", &bad, &mut |_| {}).await.is_err());
+    assert_eq!(store.table_rows("beneleit", "coverage", None).await.unwrap().len(), 2_500);
+    store.replace_table("beneleit", "coverage", &rows(3, "Cholula"), &mut |_| {}).await.unwrap();
+    let all = store.table_rows("beneleit", "coverage", None).await.unwrap();
+    assert_eq!(all.iter().map(|row| row["orden"].clone()).collect::<Vec<_>>(), [0, 1, 2].map(Value::Number));
+    assert_eq!(store.table("bluepoint", "coverage").await.unwrap().unwrap().rows, 1);
+}
+
+async fn everything_is_there_after_a_restart(database: &Database) {
+    let store = database.open().await;
+    let case = store.open_case(&opening("beneleit", "k")).await.unwrap().case;
+    store.save_call(&record("c", Vec::new())).await.unwrap();
+    // A command beside the engine reads and writes too; a second engine is refused.
+    let beside = Store::connect(&database.url, database.data.path()).await.unwrap();
+    assert_eq!(beside.case(&case.folio).await.unwrap(), Some(case.clone()));
+    beside.close().await;
+    let second = Store::open(&database.url, database.data.path()).await.err().map(|fault| fault.to_string());
+    assert!(second.is_some_and(|why| why.starts_with("another contesta is running on ")));
+    let still = store.clone();
+    store.close().await;
+    assert_eq!(still.enqueue(&message("m")).await.unwrap_err().to_string(), "the store is closed");
+
+    let store = database.open().await;
+    assert_eq!(store.find_case("beneleit", &case.folio).await.unwrap(), Some(case.clone()));
+    assert!(!store.open_case(&opening("beneleit", "k")).await.unwrap().new);
+    assert!(store.call("c").await.unwrap().is_some());
+    store.close().await;
+}
+
+pub fn order(kind: OrderKind, folio: &Folio) -> Order {
+    let imei = match kind {
+        OrderKind::DeviceBlock => "490154203237518",
+        OrderKind::LineSuspension => "",
+    };
+    Order {
+        operator: "beneleit".into(),
+        kind,
+        imei: imei.into(),
+        line: "2221234567".into(),
+        folio: folio.clone(),
+        reason: "robo".into(),
+    }
+}
+
+pub fn message(key: &str) -> Message {
+    Message {
+        operator: "beneleit".into(),
+        channel: "sms".into(),
+        to: "2221234567".into(),
+        template: "folio".into(),
+        text: "Su folio es 2 123 456 789".into(),
+        folio: None,
+        call: CallKey("c1".into()),
+        idempotency: key.into(),
+    }
+}
