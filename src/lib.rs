@@ -8,6 +8,7 @@ pub mod audio;
 pub mod call;
 pub mod case;
 pub mod cli;
+pub mod config;
 pub mod document;
 pub mod dtmf;
 pub mod duration_text;

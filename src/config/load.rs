@@ -1,0 +1,262 @@
+//! Reads `contesta.toml` over the defaults, all faults at once.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::{CalledFrom, Config, LogFormat, Network, StoreUrl, Strangers, Trunk};
+use crate::document::{self, Fields, Place};
+use crate::fault::{Fault, SourceFile};
+
+/// The settings of a file; what it does not name keeps its default.
+///
+/// # Errors
+/// Every fault of the file.
+pub fn load(source: &SourceFile) -> Result<Config, Vec<Fault>> {
+    let (mut config, mut faults) = (Config::default(), Vec::new());
+    let root = document::parse(source, &mut faults);
+    if let Some(mut fields) = Place::new(source, &root).fields(&mut faults) {
+        section(&mut fields, "sip", &mut faults, |fields, faults| sip(fields, &mut config, faults));
+        section(&mut fields, "rtp", &mut faults, |fields, faults| rtp(fields, &mut config, faults));
+        section(&mut fields, "limits", &mut faults, |fields, faults| limits(fields, &mut config, faults));
+        section(&mut fields, "paths", &mut faults, |fields, faults| paths(fields, &mut config, faults));
+        config.store = StoreUrl::Sqlite(config.paths.data.join("contesta.db"));
+        section(&mut fields, "store", &mut faults, |fields, faults| store(fields, &mut config, faults));
+        section(&mut fields, "media", &mut faults, |fields, faults| {
+            let workers = fields.optional("workers").and_then(|place| place.integer_in(1..=256, faults));
+            config.media.workers = workers.and_then(|workers| NonZeroUsize::new(usize::try_from(workers).ok()?));
+        });
+        section(&mut fields, "log", &mut faults, |fields, faults| log(fields, &mut config, faults));
+        if let Some(place) = fields.optional("trunks") {
+            config.trunks = trunks(place, &mut faults);
+        }
+        fields.finish(&mut faults);
+    }
+    faults.sort_by_key(|fault| fault.span.start);
+    if faults.is_empty() { Ok(config) } else { Err(faults) }
+}
+
+fn section(
+    fields: &mut Fields<'_>,
+    name: &'static str,
+    faults: &mut Vec<Fault>,
+    body: impl FnOnce(&mut Fields<'_>, &mut Vec<Fault>),
+) {
+    if let Some(mut fields) = fields.fields(name, faults) {
+        body(&mut fields, faults);
+        fields.finish(faults);
+    }
+}
+
+fn sip(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) {
+    let listen = fields.optional("listen");
+    set(&mut config.sip.listen, parsed::<SocketAddr>(listen, "an address and port like \"0.0.0.0:5060\"", faults));
+    config.sip.advertised = advertised(fields, faults);
+    let strangers = [("refuse", Strangers::Refuse), ("ignore", Strangers::Ignore)];
+    set(&mut config.sip.strangers, one_of(fields.optional("strangers"), &strangers, faults));
+}
+
+fn rtp(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) {
+    let address = fields.optional("address");
+    config.rtp.address = parsed::<IpAddr>(address, "an IP address like \"10.0.0.5\"", faults);
+    if let Some(place) = fields.optional("ports") {
+        let before = faults.len();
+        let ports: Vec<u16> = place
+            .list(faults)
+            .into_iter()
+            .filter_map(|port| u16::try_from(port.integer_in(1_024..=65_535, faults)?).ok())
+            .collect();
+        match ports.as_slice() {
+            [first, last] if first < last => config.rtp.ports = (*first, *last),
+            _ if faults.len() > before => {}
+            _ => faults.push(place.fault("expected the first and the last port, like [10000, 20000]")),
+        }
+    }
+    set(&mut config.rtp.silence, longer_than_nothing(fields, "silence", faults));
+}
+
+fn limits(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) {
+    let calls = fields.optional("calls").and_then(|place| place.integer_in(1..=1_000_000, faults));
+    set(&mut config.limits.calls, calls.and_then(|calls| u32::try_from(calls).ok()));
+    set(&mut config.limits.max_call, longer_than_nothing(fields, "max_call", faults));
+}
+
+fn paths(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) {
+    set(&mut config.paths.flows, fields.text("flows", faults).map(PathBuf::from));
+    set(&mut config.paths.prompts, fields.text("prompts", faults).map(PathBuf::from));
+    set(&mut config.paths.data, fields.text("data", faults).map(PathBuf::from));
+}
+
+fn store(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) {
+    let Some(place) = fields.optional("url") else { return };
+    let Some(url) = place.text(faults) else { return };
+    let scheme = url.split_once(':').map(|(scheme, _)| scheme);
+    config.store = match scheme {
+        Some("postgres" | "postgresql") if url.contains("://") => StoreUrl::Postgres(url.to_owned()),
+        Some("sqlite") => StoreUrl::Sqlite(PathBuf::from(url.trim_start_matches("sqlite:").trim_start_matches("//"))),
+        None if !url.is_empty() => StoreUrl::Sqlite(PathBuf::from(url)),
+        Some(_) | None => {
+            let fault = place.fault("this is no store");
+            faults.push(
+                fault.suggest("a SQLite file like \"data/contesta.db\", or \"postgres://user:password@host/contesta\""),
+            );
+            return;
+        }
+    };
+}
+
+fn log(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) {
+    set(&mut config.log.filter, fields.text("filter", faults).map(str::to_owned));
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    set(&mut config.log.format, one_of(fields.optional("format"), &formats, faults));
+}
+
+fn trunks(place: Place<'_>, faults: &mut Vec<Fault>) -> Vec<Trunk> {
+    let mut trunks: Vec<Trunk> = Vec::new();
+    for place in place.list(faults) {
+        let Some(mut fields) = place.fields(faults) else { continue };
+        let name = fields.required("name", faults).and_then(|place| Some((place.text(faults)?, place)));
+        let mut sources: Vec<Network> = Vec::new();
+        for (text, place) in fields.required("sources", faults).map(|place| place.texts(faults)).unwrap_or_default() {
+            match text.parse() {
+                Ok(network) => sources.push(network),
+                Err(error) => faults.push(place.fault(error.to_string())),
+            }
+        }
+        let places = [("request_uri", CalledFrom::RequestUri), ("to", CalledFrom::To)];
+        let called_from = one_of(fields.optional("called_from"), &places, faults).unwrap_or(CalledFrom::RequestUri);
+        let advertised = advertised(&mut fields, faults);
+        fields.finish(faults);
+        let Some((name, place)) = name else { continue };
+        if trunks.iter().any(|other| other.name == name) {
+            faults.push(place.fault(format!("another trunk is called «{name}» already")));
+        }
+        trunks.push(Trunk { name: name.to_owned(), sources, called_from, advertised });
+    }
+    trunks
+}
+
+fn advertised(fields: &mut Fields<'_>, faults: &mut Vec<Fault>) -> Option<IpAddr> {
+    let place = fields.optional("advertised")?;
+    let address: IpAddr = parsed(Some(place), "an IP address like \"203.0.113.7\"", faults)?;
+    if address.is_unspecified() {
+        faults.push(place.fault(format!("far ends cannot send to {address}")));
+    }
+    Some(address)
+}
+
+fn longer_than_nothing(fields: &mut Fields<'_>, key: &'static str, faults: &mut Vec<Fault>) -> Option<Duration> {
+    let place = fields.optional(key)?;
+    let duration = place.duration(faults)?;
+    if duration.is_zero() {
+        faults.push(place.fault(format!("«{key}» must be longer than nothing")));
+    }
+    Some(duration)
+}
+
+fn parsed<T: FromStr>(place: Option<Place<'_>>, expected: &str, faults: &mut Vec<Fault>) -> Option<T> {
+    let place = place?;
+    let value = place.text(faults)?.parse().ok();
+    if value.is_none() {
+        faults.push(place.fault(format!("expected {expected}")));
+    }
+    value
+}
+
+fn one_of<T: Copy>(place: Option<Place<'_>>, known: &[(&str, T)], faults: &mut Vec<Fault>) -> Option<T> {
+    let place = place?;
+    let text = place.text(faults)?;
+    let found = known.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+    if found.is_none() {
+        let names: Vec<String> = known.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        let fault = place.fault(format!("expected {}", names.join(" or ")));
+        faults.push(fault.did_you_mean(text, known.iter().map(|(name, _)| *name)));
+    }
+    found
+}
+
+fn set<T>(setting: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *setting = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::render_all;
+
+    fn read(text: &str) -> Result<Config, Vec<Fault>> {
+        load(&SourceFile { path: "contesta.toml".into(), text: text.into() })
+    }
+
+    #[test]
+    fn an_empty_file_gives_the_defaults() {
+        assert_eq!(read(""), Ok(Config::default()));
+    }
+
+    /// The shipped file shows every setting in a comment with its default; with the comments removed it is still that.
+    #[test]
+    fn the_shipped_file_and_its_commented_lines_are_the_defaults() {
+        let shipped = include_str!("../../contesta.toml");
+        assert_eq!(read(shipped), Ok(Config::default()));
+        let uncommented: Vec<&str> = shipped
+            .lines()
+            .map(|line| {
+                line.strip_prefix("# ").filter(|rest| rest.contains(" = ") && !rest.starts_with(' ')).unwrap_or(line)
+            })
+            .collect();
+        let config = read(&uncommented.join("\n")).unwrap_or_else(|faults| panic!("{faults:#?}"));
+        let expected = Config {
+            rtp: super::super::Rtp { address: config.rtp.address, ..Config::default().rtp },
+            media: config.media.clone(),
+            sip: super::super::Sip { advertised: config.sip.advertised, ..Config::default().sip },
+            ..Config::default()
+        };
+        assert_eq!(config, expected);
+        assert!(config.sip.advertised.is_some() && config.rtp.address.is_some() && config.media.workers.is_some());
+    }
+
+    #[test]
+    fn settings_are_read() {
+        let config = read(
+            "[sip]\nlisten = '10.0.0.5:5070'\nadvertised = '203.0.113.7'\nstrangers = 'ignore'\n\
+             [rtp]\nports = [30000, 30100]\nsilence = '20s'\n[paths]\ndata = '/var/lib/contesta'\n[limits]\ncalls = 10\n\
+             [[trunks]]\nname = 'carrier'\nsources = ['198.51.100.0/24']\ncalled_from = 'to'\n\
+             [[trunks]]\nname = 'office'\nsources = ['10.0.0.0/8']\nadvertised = '10.0.0.5'\n",
+        )
+        .unwrap();
+        assert_eq!((config.sip.listen.port(), config.rtp.ports, config.limits.calls), (5070, (30_000, 30_100), 10));
+        assert_eq!(config.store, StoreUrl::Sqlite("/var/lib/contesta/contesta.db".into()));
+        let trunk = |address: &str| {
+            config.trunk_of(address.parse().unwrap()).map(|trunk| (trunk.name.as_str(), trunk.called_from))
+        };
+        assert_eq!(trunk("198.51.100.9"), Some(("carrier", CalledFrom::To)));
+        assert_eq!(trunk("10.9.9.9"), Some(("office", CalledFrom::RequestUri)));
+        assert_eq!(trunk("192.0.2.1"), None);
+        let advertised =
+            |address: &str| config.advertised_to(address.parse().unwrap()).map(|address| address.to_string());
+        assert_eq!(advertised("10.9.9.9").as_deref(), Some("10.0.0.5"));
+        assert_eq!(advertised("198.51.100.9").as_deref(), Some("203.0.113.7"));
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let config = read("[store]\nurl = 'postgres://ana:secret@db/contesta'").unwrap();
+        assert_eq!(format!("{:?}", config.store), "postgres://…db/contesta");
+    }
+
+    #[test]
+    fn every_slip_is_shown() {
+        let source = SourceFile {
+            path: "contesta.toml".into(),
+            text: "[sip]\nlisten = '5060'\nadvertised = '0.0.0.0'\nstrangers = 'refuze'\nport = 5060\n\
+                   [rtp]\nports = [20000, 10000]\nsilence = '0s'\n[stroe]\n[store]\nurl = 'mysql://x'\n[limits]\ncalls = 0\n\
+                   [[trunks]]\nsources = ['10.1.2.3/16', 'carrier.mx']\n[[trunks]]\nname = 'a'\n[log]\nformat = 3\n"
+                .into(),
+        };
+        insta::assert_snapshot!(render_all(&load(&source).unwrap_err(), &[source]));
+    }
+}

@@ -1,0 +1,195 @@
+//! `contesta.toml`: this machine's addresses, trunks, ports, store, limits and folders.
+//!
+//! Everything has a default that works on one machine, so the file may be empty or missing. What operators and callers see
+//! lies in `flows/`, not here.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+mod load;
+pub mod network;
+
+pub use load::load;
+pub use network::Network;
+
+/// The settings of one machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `[sip]`
+    pub sip: Sip,
+    /// `[rtp]`
+    pub rtp: Rtp,
+    /// `[store]`
+    pub store: StoreUrl,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[paths]`
+    pub paths: Paths,
+    /// `[media]`
+    pub media: Media,
+    /// `[[trunks]]`, in the order of the file; the first whose sources hold a caller's address is its trunk.
+    pub trunks: Vec<Trunk>,
+    /// `[log]`
+    pub log: Log,
+}
+
+/// Where SIP is spoken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sip {
+    /// The UDP address to listen at.
+    pub listen: SocketAddr,
+    /// The address that far ends reach us at, when it is not the one they send to: behind a NAT.
+    pub advertised: Option<IpAddr>,
+    /// What a request from an address of no trunk gets.
+    pub strangers: Strangers,
+}
+
+/// What a request from an address of no trunk gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strangers {
+    /// 403 Forbidden.
+    Refuse,
+    /// Nothing at all: a scanner learns nothing.
+    Ignore,
+}
+
+/// Where audio comes and goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rtp {
+    /// The address to bind; `None`: the one SIP listens at.
+    pub address: Option<IpAddr>,
+    /// First and last UDP port for audio, both included, `first < last`.
+    pub ports: (u16, u16),
+    /// A caller who sends no RTP for this long is gone.
+    pub silence: Duration,
+}
+
+/// Where cases and records are kept.
+#[derive(Clone, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// A SQLite file, made when it is not there.
+    Sqlite(PathBuf),
+    /// A whole `postgres://` URL.
+    Postgres(String),
+}
+
+/// What is too much.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Calls at the same time; the next one gets 503 with Retry-After.
+    pub calls: u32,
+    /// A call ends after this long, whatever happens in it.
+    pub max_call: Duration,
+}
+
+/// Folders, relative to the working directory unless absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// The operators: `flows/<operator>/`, `flows/data/<operator>/`.
+    pub flows: PathBuf,
+    /// Their audio: `prompts/<operator>/`, `prompts/es-MX/`.
+    pub prompts: PathBuf,
+    /// What is made at run time: the SQLite file, the spool, recordings.
+    pub data: PathBuf,
+}
+
+/// How audio is worked on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Media {
+    /// Media threads; `None`: one for each processor but the one that signals.
+    pub workers: Option<NonZeroUsize>,
+}
+
+/// A neighbour that sends us calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trunk {
+    /// Name, for logs and records.
+    pub name: String,
+    /// Its addresses.
+    pub sources: Vec<Network>,
+    /// Where the called number stands.
+    pub called_from: CalledFrom,
+    /// The address this trunk reaches us at, when it differs from [`Sip::advertised`].
+    pub advertised: Option<IpAddr>,
+}
+
+/// Which part of an INVITE holds the called number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CalledFrom {
+    /// The user part of the request URI (RFC 3261 §8.1.1.1).
+    RequestUri,
+    /// The user part of To: some trunks put a fixed account into the request URI.
+    To,
+}
+
+/// What is written about the program's work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Levels, as `tracing` filters read them: `info`, `info,contesta::sip=debug`.
+    pub filter: String,
+    /// For people or for programs.
+    pub format: LogFormat,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// The trunk that an address belongs to; `None` is a stranger.
+    #[must_use]
+    pub fn trunk_of(&self, source: IpAddr) -> Option<&Trunk> {
+        self.trunks.iter().find(|trunk| trunk.sources.iter().any(|network| network.contains(source)))
+    }
+
+    /// The address to tell a far end at `source`: its trunk's, or the machine's, if either is set.
+    #[must_use]
+    pub fn advertised_to(&self, source: IpAddr) -> Option<IpAddr> {
+        self.trunk_of(source).and_then(|trunk| trunk.advertised).or(self.sip.advertised)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            sip: Sip {
+                listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5060)),
+                advertised: None,
+                strangers: Strangers::Refuse,
+            },
+            rtp: Rtp { address: None, ports: (10_000, 20_000), silence: Duration::from_secs(60) },
+            store: StoreUrl::Sqlite(PathBuf::from("data/contesta.db")),
+            limits: Limits { calls: 2_000, max_call: Duration::from_secs(2 * 3_600) },
+            paths: Paths { flows: "flows".into(), prompts: "prompts".into(), data: "data".into() },
+            media: Media { workers: None },
+            trunks: vec![Trunk {
+                name: "any".to_owned(),
+                sources: vec![Network::ANY_V4, Network::ANY_V6],
+                called_from: CalledFrom::RequestUri,
+                advertised: None,
+            }],
+            log: Log { filter: "info".to_owned(), format: LogFormat::Text },
+        }
+    }
+}
+
+/// Without the password of a `postgres://` URL: settings are logged.
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(url) => {
+                let place = url.rsplit_once('@').map_or(url.as_str(), |(_, place)| place);
+                write!(f, "postgres://…{}", place.trim_start_matches("postgres://"))
+            }
+        }
+    }
+}
