@@ -29,6 +29,9 @@ const PAUSE_MIN: i32 = 320;
 /// One second in RTP units: loss that we bridge between two segments of a long press.
 const SEGMENT_LOSS_MAX: i32 = 8_000;
 
+/// How far the timestamp moves to the next segment: by 0xFFFF units, or by what whole packets of up to 100 ms make of it.
+const FULL_SEGMENT: std::ops::RangeInclusive<i32> = 0xffff - 800..=0x1_0000;
+
 /// Reads the telephone events of one leg.
 #[derive(Debug)]
 pub struct TelephoneEvents {
@@ -140,15 +143,15 @@ impl Pressed {
         let after_end = begin.since(self.end);
         let next_segment = (0..PAUSE_MIN).contains(&after_end)
             || (!self.ended
-                && i32::from(self.duration) > i32::from(u16::MAX) - SEGMENT_LOSS_MAX
-                && (0..SEGMENT_LOSS_MAX).contains(&after_end));
+                && (0..SEGMENT_LOSS_MAX).contains(&after_end)
+                && FULL_SEGMENT.contains(&begin.since(self.segment)));
         // Three ends are sent in a row, and the next press has packets of its own before its end: a neighbour in the
         // sequence is no other press, however its timestamp has moved.
         let distance = header.sequence.since(self.sequence).unsigned_abs();
         let neighbour = if self.ended {
             event.end && event.duration == self.duration && distance <= 2
         } else {
-            event.duration > self.duration && distance <= 4
+            event.duration > self.duration && distance <= 4 && begin.since(self.start) > 0
         };
         next_segment || neighbour
     }

@@ -1,0 +1,89 @@
+//! A leg allocates nothing per packet and nothing per tick: the allocator itself counts.
+
+#![expect(unsafe_code, reason = "an allocator is unsafe to implement; this one counts and passes on")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use contesta::audio::{Clip, Codec};
+use contesta::dtmf::Digit;
+use contesta::ids::PlayId;
+use contesta::media::{Event, Leg, LegSettings, MAX_PACKET, Segment};
+use contesta::rtp::{RtpHeader, RtpTime, SequenceNumber, Ssrc};
+
+struct Counting;
+
+thread_local! {
+    /// This thread's allocations: the test runner's own threads allocate when they like.
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: both methods hand their arguments to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn an_hour_of_a_call_allocates_nothing() {
+    #[expect(clippy::disallowed_methods, reason = "a test needs some moment to begin at")]
+    let mut now = Instant::now();
+    let phone = "192.0.2.1:4000".parse().unwrap();
+    let settings = LegSettings {
+        codec: Codec::Pcma,
+        payload_type: 8,
+        telephone_event: Some(101),
+        remote: phone,
+        send: true,
+        ssrc: 1,
+        first_sequence: 0,
+        first_timestamp: 0,
+        silent_after: Some(Duration::from_secs(1)),
+    };
+    let mut leg = Leg::new(settings, now);
+    let mut events = Vec::with_capacity(64);
+    let segments: Vec<Segment> = vec![Segment::Clip(Arc::new(Clip::from_pcm(&[500; 7_999]))); 1_800];
+    leg.play(PlayId(1), segments.into(), &mut events);
+    assert!(leg.press(Digit::STAR, Duration::from_millis(100)), "it waits in a queue that is allocated here");
+
+    let mut header =
+        RtpHeader { marker: false, payload_type: 8, sequence: SequenceNumber(0), timestamp: RtpTime(0), ssrc: Ssrc(2) };
+    let mut out = [0; MAX_PACKET];
+    let (mut digits, mut played) = (0, 0);
+    let before = ALLOCATIONS.get();
+    for frame in 0..180_000_u32 {
+        let mut packet = [0x55_u8; 172];
+        let is_event = frame % 50 < 7;
+        header.payload_type = if is_event { 101 } else { 8 };
+        header.sequence = header.sequence.next();
+        header.timestamp = RtpTime(if is_event { frame / 50 * 8000 } else { frame * 160 });
+        packet[..12].copy_from_slice(&header.to_bytes());
+        let end = frame % 50 >= 4;
+        packet[12..16].copy_from_slice(&[5, if end { 0x8a } else { 0x0a }, 0, 160 + frame as u8 % 50]);
+        let length = if is_event { 16 } else { 172 };
+        leg.handle_packet(now, phone, &packet[..length], &mut events);
+        leg.handle_packet(now, phone, &packet[..7], &mut events);
+        leg.tick(now, &mut out, &mut events);
+        now += Duration::from_millis(20);
+        for event in events.drain(..) {
+            digits += u32::from(matches!(event, Event::Digit(_)));
+            played += u32::from(matches!(event, Event::Played(_)));
+        }
+    }
+    let allocations = ALLOCATIONS.get() - before;
+    assert_eq!((allocations, digits, played), (0, 3_600, 1));
+    assert_eq!(leg.report().packets_sent, 180_000);
+}
