@@ -1,0 +1,195 @@
+//! The torture messages of RFC 4475 and RFC 5118: one row a message, with what may come back and what does.
+//!
+//! An INVITE that reaches the exchange is refused with 404 here, which stands for "handled". After each message the user
+//! agent must still answer OPTIONS.
+
+#![expect(clippy::disallowed_methods, reason = "the fixtures are files")]
+
+mod peer;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use contesta::sip::{Action, Event, Rejection};
+use peer::{Line, sent, status};
+
+/// What RFC 4475 says of a message, for an endpoint that is neither registrar nor challenger.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Class {
+    /// Well formed: never dropped, never 400, never 5xx but 501.
+    Accept,
+    /// To be refused.
+    Reject,
+    /// Either way, as long as nothing breaks.
+    Either,
+    /// To be dropped silently.
+    Drop,
+}
+use Class::{Accept, Drop, Either, Reject};
+
+/// (file, class, statuses that are right, what we answer: 0 for silence)
+const MESSAGES: &[(&str, Class, &[u16], u16)] = &[
+    ("rfc4475/wsinv", Accept, &[404, 481], 481),
+    ("rfc4475/intmeth", Accept, &[501], 501),
+    ("rfc4475/esc01", Accept, &[404], 404),
+    ("rfc4475/escnull", Accept, &[200, 405], 405),
+    ("rfc4475/esc02", Accept, &[501], 501),
+    ("rfc4475/lwsdisp", Accept, &[200, 404], 200),
+    ("rfc4475/longreq", Accept, &[404], 404),
+    ("rfc4475/dblreq", Accept, &[200, 405], 405),
+    ("rfc4475/semiuri", Accept, &[200, 404], 200),
+    ("rfc4475/transports", Accept, &[200, 404], 200),
+    ("rfc4475/mpart01", Accept, &[200, 404, 405, 415, 501], 405),
+    ("rfc4475/unreason", Accept, &[0], 0),
+    ("rfc4475/noreason", Accept, &[0], 0),
+    ("rfc4475/badinv01", Reject, &[400], 400),
+    ("rfc4475/clerr", Reject, &[400], 400),
+    ("rfc4475/ncl", Reject, &[400], 400),
+    ("rfc4475/scalar02", Reject, &[400], 400),
+    ("rfc4475/scalarlg", Drop, &[0], 0),
+    ("rfc4475/quotbal", Reject, &[400], 400),
+    ("rfc4475/ltgtruri", Either, &[400, 404], 400),
+    ("rfc4475/lwsruri", Reject, &[400], 400),
+    ("rfc4475/lwsstart", Either, &[400, 404], 400),
+    ("rfc4475/trws", Either, &[400, 200], 400),
+    ("rfc4475/escruri", Either, &[400, 404], 404),
+    ("rfc4475/baddate", Either, &[400, 404], 404),
+    ("rfc4475/regbadct", Either, &[400, 405], 405),
+    ("rfc4475/badaspec", Either, &[400, 200], 400),
+    ("rfc4475/baddn", Either, &[400, 200], 400),
+    ("rfc4475/badvers", Reject, &[505], 505),
+    ("rfc4475/mismatch01", Reject, &[400], 400),
+    ("rfc4475/mismatch02", Reject, &[501, 400], 501),
+    ("rfc4475/bigcode", Drop, &[0], 0),
+    ("rfc4475/badbranch", Either, &[400, 200], 200),
+    ("rfc4475/insuf", Reject, &[400, 0], 400),
+    ("rfc4475/unkscm", Reject, &[416], 416),
+    ("rfc4475/novelsc", Reject, &[416, 404], 416),
+    ("rfc4475/unksm2", Reject, &[400, 405], 405),
+    ("rfc4475/bext01", Reject, &[420], 420),
+    ("rfc4475/invut", Reject, &[415], 415),
+    ("rfc4475/regaut01", Accept, &[401, 200, 405], 405),
+    ("rfc4475/multi01", Reject, &[400], 400),
+    ("rfc4475/mcl01", Reject, &[400], 400),
+    ("rfc4475/bcast", Drop, &[0], 0),
+    ("rfc4475/zeromf", Accept, &[200, 404], 200),
+    ("rfc4475/cparam01", Accept, &[200, 401, 405], 405),
+    ("rfc4475/cparam02", Accept, &[200, 401, 405], 405),
+    ("rfc4475/regescrt", Accept, &[200, 401, 405], 405),
+    ("rfc4475/sdp01", Reject, &[406, 400], 406),
+    ("rfc4475/inv2543", Either, &[400, 404], 400),
+    // In the RFC's archive, but in none of its sections: the first line has no version, so it is not SIP.
+    ("rfc4475/test", Either, &[400, 0], 0),
+    ("rfc5118/ipv6-good", Accept, &[200, 401, 405], 405),
+    ("rfc5118/ipv6-bad", Reject, &[400], 400),
+    ("rfc5118/port-ambiguous", Accept, &[200, 401, 404, 405], 405),
+    ("rfc5118/port-unambiguous", Accept, &[200, 401, 404, 405], 405),
+    ("rfc5118/via-received-param-with-delim", Accept, &[481], 481),
+    ("rfc5118/via-received-param-no-delim", Accept, &[200, 404], 200),
+    // Their Content-Length does not fit the body, as printed in the RFC: one is longer (a second clerr), in the others the
+    // rest of the datagram is ignored. The mended copies follow.
+    ("rfc5118/ipv6-in-sdp", Reject, &[400], 400),
+    ("rfc5118/mult-ip-in-sdp", Accept, &[404], 404),
+    ("rfc5118/ipv4-mapped-ipv6", Accept, &[404], 404),
+    ("rfc5118/content-length-fixed/ipv6-in-sdp", Accept, &[404], 404),
+    ("rfc5118/content-length-fixed/mult-ip-in-sdp", Accept, &[404], 404),
+    ("rfc5118/content-length-fixed/ipv4-mapped-ipv6", Accept, &[404], 404),
+    ("rfc5118/mult-ip-in-header", Accept, &[481], 481),
+    ("rfc5118/ipv6-bug-abnf-3-colons", Accept, &[200, 404], 200),
+    ("rfc5118/ipv6-correct-abnf-2-colons", Accept, &[200, 404], 200),
+];
+
+fn torture() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torture"))
+}
+
+/// Sends one message; every final response that came back.
+fn verdict(line: &mut Line, datagram: Vec<u8>) -> Vec<u16> {
+    let mut actions = line.receive(datagram);
+    let invited: Vec<_> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Event(Event::Invited { leg, .. }) => Some(*leg),
+            Action::Event(_) | Action::Send { .. } => None,
+        })
+        .collect();
+    for leg in invited {
+        let rejection = Rejection { status: 404, retry_after: None, warning: None };
+        actions.extend(line.ask(|agent, now, out| agent.reject(now, leg, &rejection, out)));
+    }
+    sent(&actions).iter().map(|datagram| status(datagram)).filter(|status| *status >= 200).collect()
+}
+
+#[test]
+fn every_message_gets_its_verdict() {
+    let mut faults = Vec::new();
+    let mut line = Line::new();
+    for (name, class, allowed, ours) in MESSAGES {
+        // Some messages of RFC 5118 share Call-ID and branch: without waiting they would be one transaction.
+        line.advance(std::time::Duration::from_secs(60));
+        let datagram = std::fs::read(torture().join(format!("{name}.dat"))).expect(name);
+        let got = verdict(&mut line, datagram);
+        let expected: &[u16] = if *ours == 0 { &[] } else { &[*ours] };
+        if got != expected || !allowed.contains(ours) {
+            faults.push(format!("{name}: {class:?}, answered {got:?}, expected {expected:?} of {allowed:?}"));
+        }
+        if *class == Accept && (allowed.contains(&400) || allowed.contains(&500)) {
+            faults.push(format!("{name}: a well-formed message may not get 400 or 500"));
+        }
+        if !line.is_alive(name) {
+            faults.push(format!("{name}: OPTIONS got no 200 afterwards"));
+        }
+        if line.agent.dialogs() != 0 {
+            faults.push(format!("{name}: a leg is left"));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn no_message_is_left_out() {
+    let mut found = BTreeSet::new();
+    for folder in ["rfc4475", "rfc5118", "rfc5118/content-length-fixed"] {
+        for entry in std::fs::read_dir(torture().join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if let Some(name) = name.strip_suffix(".dat") {
+                found.insert(format!("{folder}/{name}"));
+            }
+        }
+    }
+    let listed: BTreeSet<_> = MESSAGES.iter().map(|(name, ..)| (*name).to_owned()).collect();
+    assert_eq!(found, listed);
+    assert_eq!(MESSAGES.len(), 65);
+}
+
+#[test]
+fn refusals_say_what_they_must() {
+    let answer = |name: &str| {
+        let actions = Line::new().receive(std::fs::read(torture().join(format!("rfc4475/{name}.dat"))).unwrap());
+        sent(&actions).into_iter().next().expect(name)
+    };
+    let allow = Some("INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE".to_owned());
+    assert_eq!(peer::header(&answer("intmeth"), "Allow"), allow);
+    assert_eq!(peer::header(&answer("regaut01"), "Allow"), allow);
+    // The Require options, not the Proxy-Require ones.
+    let unsupported = "nothingSupportsThis, nothingSupportsThisEither".to_owned();
+    assert_eq!(peer::header(&answer("bext01"), "Unsupported"), Some(unsupported));
+    assert_eq!(peer::header(&answer("invut"), "Accept"), Some("application/sdp".to_owned()));
+    assert!(peer::header(&answer("clerr"), "Warning").unwrap().contains("body shorter than Content-Length"));
+}
+
+/// RFC 4475 §3.1.1.1: what the exchange is told of the most contorted INVITE, once its To tag of a dialog long gone is away.
+#[test]
+fn the_contorted_invite_is_understood() {
+    let text = std::fs::read_to_string(torture().join("rfc4475/wsinv.dat")).unwrap();
+    let untagged = text.replace(";   tag    = 1918181833n", "");
+    assert_ne!(text, untagged);
+    let actions = Line::new().receive(untagged);
+    let Some(Action::Event(Event::Invited { invitation, .. })) = actions.last() else { panic!("{actions:?}") };
+    assert_eq!(invitation.request_user, "vivekg");
+    assert_eq!(invitation.request_parameters, [("unknownparam".to_owned(), String::new())]);
+    assert_eq!((invitation.to_user.as_str(), invitation.from_user.as_str()), ("vivekg", "jdrosen"));
+    assert_eq!(invitation.from_display, "J Rosenberg \\\"");
+    assert_eq!(invitation.call_id, "wsinv.ndaksdj@192.0.2.1");
+    assert_eq!(invitation.offer.as_ref().map(bytes::Bytes::len), Some(150));
+}
