@@ -1,4 +1,5 @@
 //! Operators as ops write them: the shipped ones load, and every slip of the pen is shown where it stands.
+#![expect(clippy::unwrap_used, reason = "a test whose files cannot be read has failed")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -32,11 +32,11 @@ impl Voice {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => {
-                    anyhow::anyhow!("espeak-ng is not installed; on Debian: apt-get install espeak-ng")
+            .map_err(|error| {
+                if error.kind() == std::io::ErrorKind::NotFound {
+                    return anyhow::anyhow!("espeak-ng is not installed; on Debian: apt-get install espeak-ng");
                 }
-                _ => anyhow::Error::new(error).context("cannot run espeak-ng"),
+                anyhow::Error::new(error).context("cannot run espeak-ng")
             })?;
         let mut input = child.stdin.take().context("espeak-ng takes no text")?;
         let text = text.to_owned();

@@ -30,7 +30,7 @@ pub fn load(files: &[SourceFile]) -> Result<Operator, Vec<Fault>> {
         let missing = SourceFile { path, text: String::new() };
         return Err(vec![Fault::error(&missing, 0..0, "the operator has no operator.toml")]);
     };
-    let hours = read(files, "hours.toml", &mut faults, |fields, faults| hours_file::calendars(fields, faults));
+    let hours = read(files, "hours.toml", &mut faults, hours_file::calendars);
     let calendars = hours.unwrap_or_default();
     let (tables, services) = read(files, "services.toml", &mut faults, |fields, faults| {
         let tables = service::tables(fields, faults);
@@ -38,8 +38,7 @@ pub fn load(files: &[SourceFile]) -> Result<Operator, Vec<Fault>> {
         (tables, services)
     })
     .unwrap_or_default();
-    let prompts =
-        read(files, "prompts.toml", &mut faults, |fields, faults| prompts(fields, faults)).unwrap_or_default();
+    let prompts = read(files, "prompts.toml", &mut faults, prompts).unwrap_or_default();
 
     let root = document::parse(source, &mut faults);
     let mut operator = None;

@@ -21,9 +21,12 @@ pub const KINDS: [(&str, Kind); 7] = [
 /// Names with their kinds.
 type Kinds = &'static [(&'static str, Kind)];
 
-/// A service that the product carries out itself: `(name, arguments, results with their values)`. `linea` is a line of ten digits,
+/// A service that the product carries out itself: name, arguments, results with their values.
+type Builtin = (&'static str, Kinds, &'static [(&'static str, Kinds)]);
+
+/// What the product carries out itself. `linea` is a line of ten digits,
 /// `folio` the case that covers the order; the same folio orders once.
-const BUILTINS: [(&str, Kinds, &[(&str, Kinds)]); 3] = [
+const BUILTINS: [Builtin; 3] = [
     (
         "device.status",
         &[("imei", Kind::Text), ("linea", Kind::Text)],
