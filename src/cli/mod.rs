@@ -4,10 +4,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod calls;
+pub mod cases;
 pub mod hours;
+pub mod import;
 pub mod prompts;
 pub mod route;
 pub mod say;
+pub mod store;
 
 /// The voice of an operator's customer-service centre.
 #[derive(Debug, Parser)]
@@ -19,6 +23,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Import(import::Args),
+    Cases(cases::Args),
+    Calls(calls::Args),
     Say(say::Args),
     Hours(hours::Args),
     Route(route::Args),
@@ -29,6 +36,9 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Import(args) => import::run(args),
+        Command::Cases(args) => cases::run(args),
+        Command::Calls(args) => calls::run(args),
         Command::Say(args) => say::run(args),
         Command::Hours(args) => hours::run(args),
         Command::Route(args) => route::run(args),

@@ -11,6 +11,7 @@ use crate::operator::{self, Operator, Routes};
 
 /// A file of an operator's folder is read up to this size; a larger one is no TOML that a person wrote.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+const DATA_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// The TOML files of one folder (`flows/beneleit`), not of folders below it, in the order of their names. Paths in faults begin
 /// with `folder` as it was given.
@@ -73,6 +74,17 @@ pub fn load_operators(flows: &Path) -> anyhow::Result<(Vec<Operator>, Routes)> {
             fault::render_all(&faults, &sources.concat())
         )
     })
+}
+
+/// The bytes of a file of data, up to 256 MB: a table that is larger wants a database, not a CSV file.
+///
+/// # Errors
+/// There is no such file (`NotFound`), it is too large, or it cannot be read.
+pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    if fs::metadata(path)?.len() > DATA_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 256 MB"));
+    }
+    fs::read(path)
 }
 
 /// One operator of `operators` by its id.

@@ -72,8 +72,9 @@ pub async fn import_table(
     Ok(rows.len())
 }
 
-/// Fills the tables that were never imported, from `read` (a path like `flows/data/beneleit/coverage.csv` to its bytes): what
-/// `run` does at its first start. The imported tables with their rows; a table without a file is left out with a warning.
+/// Fills the tables that were never imported: what `run` does at its first start. `read` gives the bytes of a path below the
+/// folder of the flows (`data/beneleit/coverage.csv`), `None` when there is no such file. The files that were imported with their
+/// rows; a table without a file is left out with a warning.
 ///
 /// # Errors
 /// [`ImportError`] of the first table that does not fit.
@@ -100,10 +101,10 @@ pub async fn import_all_if_empty(
     Ok(imported)
 }
 
-/// Where a table's file may lie, the operator's own before the shared one.
+/// Where a table's file may lie below the folder of the flows, the operator's own before the shared one.
 #[must_use]
 pub fn csv_paths(operator: &str, table: &str) -> [String; 2] {
-    [format!("flows/data/{operator}/{table}.csv"), format!("flows/data/{table}.csv")]
+    [format!("data/{operator}/{table}.csv"), format!("data/{table}.csv")]
 }
 
 /// Reads a CSV file as this table's rows: UTF-8, commas, the declared columns in any order under a header line.

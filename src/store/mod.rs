@@ -67,11 +67,7 @@ impl Store {
     /// The database cannot be opened or migrated; another engine runs on `data`.
     pub async fn open(url: &str, data: &Path) -> anyhow::Result<Self> {
         let place = Place::parse(url)?;
-        if let Place::Sqlite(path) = &place
-            && let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
-        {
-            std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        }
+        make_folder(&place)?;
         let (spool, backlog) = Spool::open(data)?;
         Self::start(place, Some(spool), backlog).await
     }
@@ -88,6 +84,26 @@ impl Store {
         {
             anyhow::bail!("there is no database at {}: `contesta run` or `contesta import` makes it", path.display());
         }
+        Self::beside(place, data).await
+    }
+
+    /// Like [`connect`](Self::connect), but makes the database when there is none: for `contesta import` before the first run.
+    ///
+    /// # Errors
+    /// It cannot be made, opened or migrated.
+    pub async fn prepare(url: &str, data: &Path) -> anyhow::Result<Self> {
+        let place = Place::parse(url)?;
+        make_folder(&place)?;
+        Self::beside(place, data).await
+    }
+
+    /// Where the database lies when nobody says otherwise: `contesta.db` in the data directory.
+    #[must_use]
+    pub fn default_url(data: &Path) -> String {
+        data.join("contesta.db").display().to_string()
+    }
+
+    async fn beside(place: Place, data: &Path) -> anyhow::Result<Self> {
         let store = Self::start(place, None, Vec::new()).await?;
         let mut pending = store.pending();
         Spool::peek(data).iter().for_each(|entry| pending.spooled(entry));
@@ -363,6 +379,17 @@ impl Store {
 
     fn pending(&self) -> std::sync::MutexGuard<'_, Pending> {
         self.inner.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes the folder of a SQLite file.
+fn make_folder(place: &Place) -> anyhow::Result<()> {
+    let Place::Sqlite(path) = place else { return Ok(()) };
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => {
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
+        }
+        None => Ok(()),
     }
 }
 

@@ -14,14 +14,14 @@ pub struct Database {
     pub url: String,
     pub data: TempDir,
     /// Keeps the server up while its database is used.
-    pub cluster: Option<Arc<Cluster>>,
+    _cluster: Option<Arc<Cluster>>,
 }
 
 impl Database {
     pub fn sqlite() -> Self {
         let data = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", data.path().join("contesta.db").display());
-        Self { url, data, cluster: None }
+        Self { url, data, _cluster: None }
     }
 
     /// A new database of the cluster.
@@ -30,7 +30,12 @@ impl Database {
         let name = format!("contesta_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         cluster.psql(&format!("CREATE DATABASE {name}"));
         let url = format!("postgres://postgres@127.0.0.1:{}/{name}", cluster.port);
-        Self { url, data: tempfile::tempdir().unwrap(), cluster: Some(Arc::clone(cluster)) }
+        Self { url, data: tempfile::tempdir().unwrap(), _cluster: Some(Arc::clone(cluster)) }
+    }
+
+    /// The same database seen from another machine, with a data directory of its own.
+    pub fn beside(&self) -> Self {
+        Self { url: self.url.clone(), data: tempfile::tempdir().unwrap(), _cluster: self._cluster.clone() }
     }
 
     pub async fn open(&self) -> Store {

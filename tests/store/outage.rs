@@ -97,7 +97,7 @@ async fn a_folio_spoken_in_the_dark_exists_even_if_its_key_had_another() {
     let cluster = tokio::task::spawn_blocking(Cluster::start).await.unwrap();
     let database = Database::postgres(&cluster);
     let store = database.open().await;
-    let other_machine = Database { url: database.url.clone(), data: tempfile::tempdir().unwrap(), cluster: None };
+    let other_machine = database.beside();
     let other = other_machine.open().await;
     let first = other.open_case(&opening("beneleit", "k")).await.unwrap().case.folio;
     cluster.down();

@@ -1,0 +1,162 @@
+//! `contesta calls show KEY`, `contesta calls list`: the way a call took. Digits of sensitive collects were never stored.
+
+use anyhow::Context;
+use jiff::tz::TimeZone;
+use serde_json::{Value as Json, json};
+
+use crate::call::CallRecord;
+use crate::cli::store::{StoreArgs, block_on, local, moment};
+use crate::store::CallFilter;
+
+/// Look at calls.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    question: Question,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Question {
+    /// One call as a timeline.
+    Show {
+        /// The call's key, as `calls list` and cases name it.
+        key: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Calls, the newest first.
+    List {
+        /// Only this operator's.
+        #[arg(long)]
+        operator: Option<String>,
+        /// Only those that came to this (`bloqueo`, `abandono`).
+        #[arg(long)]
+        result: Option<String>,
+        /// Only those that began since: 2026-03-15, 2026-03-15T02:30 (the operator's time) or an instant with its offset.
+        #[arg(long)]
+        since: Option<String>,
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+}
+
+/// Prints what was asked for.
+///
+/// # Errors
+/// There is no such call, or the store cannot be read.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    match args.question {
+        Question::Show { key, json, store } => block_on(show(&key, json, &store)),
+        Question::List { operator, result, since, limit, json, store } => {
+            let zone = store.zone(operator.as_deref());
+            let since = since.map(|since| moment(&since, &zone)).transpose()?;
+            let filter = CallFilter { operator, result, since, limit };
+            block_on(list(&filter, json, &store, &zone))
+        }
+    }
+}
+
+async fn show(key: &str, as_json: bool, args: &StoreArgs) -> anyhow::Result<()> {
+    let store = args.connect().await?;
+    let record = store.call(key).await?.with_context(|| format!("there is no call with the key «{key}»"))?;
+    store.close().await;
+    if as_json {
+        println!("{:#}", to_json(&record));
+    } else {
+        print(&record, &args.zone(Some(&record.operator)));
+    }
+    Ok(())
+}
+
+async fn list(filter: &CallFilter, as_json: bool, args: &StoreArgs, zone: &TimeZone) -> anyhow::Result<()> {
+    let store = args.connect().await?;
+    let calls = store.calls(filter).await?;
+    store.close().await;
+    if as_json {
+        println!("{:#}", calls.iter().map(to_json).collect::<Json>());
+        return Ok(());
+    }
+    for record in &calls {
+        println!(
+            "{}  {}  {:>6} s  {:10}  {:12}  {:12}  {:16}  {}",
+            local(record.began, zone),
+            record.key,
+            seconds(duration_ms(record)),
+            record.operator,
+            record.called,
+            if record.caller.is_empty() { "anonymous" } else { &record.caller },
+            record.result,
+            record.folios.join(" "),
+        );
+    }
+    eprintln!("{} calls", calls.len());
+    Ok(())
+}
+
+fn print(record: &CallRecord, zone: &TimeZone) {
+    println!("call      {}", record.key);
+    println!("operator  {}  flow {}  class {}", record.operator, record.flow, record.class);
+    println!("caller    {}", if record.caller.is_empty() { "anonymous" } else { &record.caller });
+    println!("called    {}", record.called);
+    println!("sip       {}", record.sip_call_id);
+    println!("began     {}", local(record.began, zone));
+    println!("result    {}  ({})", record.result, record.cause);
+    if !record.folios.is_empty() {
+        println!("folios    {}", record.folios.join(" "));
+    }
+    let media = record.media;
+    println!(
+        "media     {} packets in, {} out, {} lost, {} ignored, {} keys",
+        media.packets_received, media.packets_sent, media.packets_lost, media.packets_ignored, media.digits
+    );
+    println!();
+    let answered_ms = record.answered.map(|answered| answered.as_millisecond() - record.began.as_millisecond());
+    let mut lines: Vec<(u64, &str, &str)> =
+        record.path.iter().map(|entry| (entry.at_ms, entry.place.as_str(), entry.what.as_str())).collect();
+    lines.push((0, "sip", "INVITE"));
+    lines.extend(answered_ms.and_then(|ms| u64::try_from(ms).ok()).map(|ms| (ms, "sip", "200 OK")));
+    lines.push((duration_ms(record), "sip", "end"));
+    // Stable: what happened in one millisecond keeps its order, and INVITE comes before it.
+    lines.sort_by_key(|(at_ms, place, what)| (*at_ms, *place == "sip" && *what == "end", *what != "INVITE"));
+    for (at_ms, place, what) in lines {
+        println!("{:>9}  {place:32}  {what}", format!("+{}", seconds(at_ms)));
+    }
+}
+
+fn to_json(record: &CallRecord) -> Json {
+    let path: Json = record
+        .path
+        .iter()
+        .map(|entry| json!({ "at_ms": entry.at_ms, "place": entry.place, "what": entry.what }))
+        .collect();
+    json!({
+        "key": &*record.key.0, "operator": record.operator, "flow": record.flow, "sip_call_id": record.sip_call_id,
+        "called": record.called, "caller": record.caller, "class": record.class, "began": record.began.to_string(),
+        "answered": record.answered.map(|answered| answered.to_string()), "ended": record.ended.to_string(),
+        "duration_ms": duration_ms(record), "result": record.result, "cause": record.cause, "folios": record.folios,
+        "path": path,
+        "media": {
+            "packets_received": record.media.packets_received, "packets_sent": record.media.packets_sent,
+            "packets_lost": record.media.packets_lost, "packets_ignored": record.media.packets_ignored,
+            "digits": record.media.digits,
+        },
+    })
+}
+
+fn duration_ms(record: &CallRecord) -> u64 {
+    u64::try_from(record.ended.as_millisecond() - record.began.as_millisecond()).unwrap_or(0)
+}
+
+/// `83.250` for 83,250 ms.
+fn seconds(ms: u64) -> String {
+    format!("{}.{:03}", ms / 1_000, ms % 1_000)
+}

@@ -1,0 +1,121 @@
+//! `contesta import [TABLE …]`: fills the tables of self-services from CSV files. One bad row, and nothing is changed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::cli::store::{StoreArgs, block_on, read_below};
+use crate::edge::files;
+use crate::fault::did_you_mean;
+use crate::operator::{Operator, Table};
+use crate::service::import::{FAULTS_MAX, RowFault, csv_paths, read_table};
+use crate::store::TableRow;
+
+/// Import the tables of self-services.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only these tables (`coverage`).
+    #[arg(value_name = "TABLE")]
+    tables: Vec<String>,
+    /// Only this operator's.
+    #[arg(long)]
+    operator: Option<String>,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// A table whose file was read without a fault.
+struct Ready<'a> {
+    operator: &'a Operator,
+    table: &'a Table,
+    file: String,
+    rows: Vec<TableRow>,
+}
+
+/// Reads every file first; only when all are good is the first table replaced.
+///
+/// # Errors
+/// A file is missing or has bad rows (each is printed), or the database cannot be written.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let (operators, _) = files::load_operators(&args.store.flows)?;
+    let operators: Vec<&Operator> = match &args.operator {
+        Some(id) => vec![files::find_operator(&operators, id)?],
+        None => operators.iter().collect(),
+    };
+    check_names(&operators, &args.tables)?;
+    let (ready, faults) = read_all(&operators, &args)?;
+    for fault in &faults {
+        eprintln!("{fault}");
+    }
+    if !faults.is_empty() {
+        let more = if faults.len() >= FAULTS_MAX { " or more" } else { "" };
+        bail!("{}{more} bad rows: nothing was imported", faults.len());
+    }
+    if ready.is_empty() {
+        bail!("there is no file to import below {}", args.store.flows.join("data").display());
+    }
+    block_on(replace_all(&ready, &args))
+}
+
+fn check_names(operators: &[&Operator], tables: &[String]) -> anyhow::Result<()> {
+    let known: BTreeSet<&str> =
+        operators.iter().flat_map(|operator| operator.tables.keys()).map(String::as_str).collect();
+    for table in tables.iter().filter(|table| !known.contains(table.as_str())) {
+        let meant = did_you_mean(table, known.iter().copied());
+        let hint = meant.map_or_else(
+            || format!("there are {}", known.iter().copied().collect::<Vec<_>>().join(", ")),
+            |meant| format!("did you mean «{meant}»?"),
+        );
+        bail!("there is no table «{table}»; {hint}");
+    }
+    Ok(())
+}
+
+fn read_all<'a>(operators: &[&'a Operator], args: &Args) -> anyhow::Result<(Vec<Ready<'a>>, Vec<RowFault>)> {
+    let (mut ready, mut faults) = (Vec::new(), Vec::new());
+    for operator in operators.iter().copied() {
+        let wanted = |table: &&Table| args.tables.is_empty() || args.tables.contains(&table.name);
+        for table in operator.tables.values().filter(wanted) {
+            let paths = csv_paths(&operator.id, &table.name);
+            let mut found = None;
+            for path in &paths {
+                found = read_below(&args.store.flows, path)?;
+                if found.is_some() {
+                    break;
+                }
+            }
+            let Some((file, bytes)) = found else {
+                if args.tables.is_empty() {
+                    eprintln!("{}/{}: no file, left as it is", operator.id, table.name);
+                    continue;
+                }
+                bail!("there is neither {} nor {} in {}", paths[0], paths[1], args.store.flows.display());
+            };
+            match read_table(operator, table, &file, &bytes) {
+                Ok(rows) => ready.push(Ready { operator, table, file, rows }),
+                Err(found) => faults.extend(found),
+            }
+        }
+    }
+    Ok((ready, faults))
+}
+
+async fn replace_all(ready: &[Ready<'_>], args: &Args) -> anyhow::Result<()> {
+    let store = args.store.prepare().await?;
+    for Ready { operator, table, file, rows } in ready {
+        let bar = ProgressBar::new(u64::try_from(rows.len())?).with_style(
+            ProgressStyle::with_template("{prefix:24} {bar:30} {pos}/{len} rows")
+                .context("the progress bar's template")?,
+        );
+        bar.set_prefix(format!("{}/{}", operator.id, table.name));
+        bar.enable_steady_tick(Duration::from_millis(100));
+        let mut progress = |done: usize| bar.set_position(u64::try_from(done).unwrap_or(u64::MAX));
+        store.replace_table(&operator.id, &table.name, rows, &mut progress).await?;
+        bar.finish_and_clear();
+        println!("{}/{}: {} rows from {file}", operator.id, table.name, rows.len());
+    }
+    store.close().await;
+    Ok(())
+}
