@@ -10,6 +10,7 @@ use contesta::speech::{self, Say};
 use contesta::value::Kind;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
+use proptest::prelude::*;
 
 /// Files in one string, each headed `=== name`.
 fn files(folder: &str, text: &str) -> Vec<SourceFile> {
@@ -164,6 +165,36 @@ missing = "none"
     );
     let faults = operator::load(&files).unwrap_err();
     insta::assert_snapshot!(fault::render_all(&faults, &files));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is cut out of the shipped files or pasted into them, the answer is an operator or faults that can be drawn.
+    #[test]
+    fn no_edit_breaks_the_reader(file in 0..4_usize, cut in 0.0..1.0_f64, length in 0..200_usize, paste in "[\\PC\n\"\\[\\]=]{0,12}") {
+        let mut files = shipped("beneleit");
+        // Short texts make more of the edits hit something.
+        let short = files[2].text.floor_char_boundary(2_000);
+        files[2].text.truncate(short);
+        let text = &mut files[file].text;
+        let start = text.floor_char_boundary((text.len() as f64 * cut) as usize);
+        let end = text.floor_char_boundary((start + length).min(text.len())).max(start);
+        text.replace_range(start..end, &paste);
+        if let Err(faults) = operator::load(&files) {
+            prop_assert!(!faults.is_empty());
+            prop_assert!(fault::render_all(&faults, &files).contains("flows/beneleit/"));
+        }
+    }
+
+    #[test]
+    fn any_text_is_spoken_or_refused(text in "\\PC{0,100}") {
+        for value in [Say::Digits(text.clone()), Say::PhoneMx(text.clone()), Say::Folio(text.clone()), Say::Spell(text.clone())] {
+            if let Ok(words) = speech::say(&value) {
+                prop_assert!(!words.is_empty() && !speech::text(&words).is_empty(), "{value:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -28,6 +28,8 @@ enum PromptsCommand {
     Render(RenderArgs),
     /// List missing, unreadable, silent, clipping, outdated and unused audio.
     Report(ReportArgs),
+    /// Print what a person has to record: file, key and text, as CSV.
+    Script(ScriptArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -79,6 +81,15 @@ struct ReportArgs {
     json: bool,
 }
 
+#[derive(Debug, clap::Args)]
+struct ScriptArgs {
+    #[command(flatten)]
+    place: Place,
+    /// Leave out what a person has recorded already.
+    #[arg(long)]
+    missing: bool,
+}
+
 /// Runs the sub-command.
 ///
 /// # Errors
@@ -87,6 +98,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         PromptsCommand::Render(args) => render(&args),
         PromptsCommand::Report(args) => report(&args),
+        PromptsCommand::Script(args) => script(&args),
     }
 }
 
@@ -186,6 +198,28 @@ fn chosen<'a>(operators: &'a [Operator], place: &Place) -> anyhow::Result<Vec<&'
         Some(id) => Ok(vec![files::find_operator(operators, id)?]),
         None => Ok(operators.iter().collect()),
     }
+}
+
+/// A file is a person's recording when it is there and was not made by this program.
+fn script(args: &ScriptArgs) -> anyhow::Result<()> {
+    let (operators, _) = files::load_operators(&args.place.flows)?;
+    let mut table = csv::Writer::from_writer(std::io::stdout());
+    table.write_record(["file", "key", "text"])?;
+    for operator in chosen(&operators, &args.place)? {
+        for (id, candidates) in operator.prompts.files() {
+            let existing = candidates.iter().map(|file| args.place.prompts.join(file)).find(|path| path.is_file());
+            let recorded = match existing {
+                Some(path) => {
+                    recording::text_of(&fs::read(&path).with_context(|| path.display().to_string())?).is_none()
+                }
+                None => false,
+            };
+            if let Some(file) = candidates.first().filter(|_| !(args.missing && recorded)) {
+                table.write_record([file.as_str(), operator.prompts.key(id), operator.prompts.text(id)])?;
+            }
+        }
+    }
+    Ok(table.flush()?)
 }
 
 /// One line of a report.
