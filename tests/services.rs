@@ -1,4 +1,5 @@
 //! Self-services of the shipped operators, asked as a flow asks them: imported tables, orders, cases, the outbox.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, and stages its world")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -62,15 +62,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 fn check_names(operators: &[&Operator], tables: &[String]) -> anyhow::Result<()> {
     let known: BTreeSet<&str> =
         operators.iter().flat_map(|operator| operator.tables.keys()).map(String::as_str).collect();
-    for table in tables.iter().filter(|table| !known.contains(table.as_str())) {
-        let meant = did_you_mean(table, known.iter().copied());
-        let hint = meant.map_or_else(
-            || format!("there are {}", known.iter().copied().collect::<Vec<_>>().join(", ")),
-            |meant| format!("did you mean «{meant}»?"),
-        );
-        bail!("there is no table «{table}»; {hint}");
-    }
-    Ok(())
+    let Some(table) = tables.iter().find(|table| !known.contains(table.as_str())) else { return Ok(()) };
+    let hint = did_you_mean(table, known.iter().copied()).map_or_else(
+        || format!("there are {}", known.iter().copied().collect::<Vec<_>>().join(", ")),
+        |meant| format!("did you mean «{meant}»?"),
+    );
+    bail!("there is no table «{table}»; {hint}")
 }
 
 fn read_all<'a>(operators: &[&'a Operator], args: &Args) -> anyhow::Result<(Vec<Ready<'a>>, Vec<RowFault>)> {

@@ -130,9 +130,10 @@ pub fn read_table(operator: &Operator, table: &Table, file: &str, csv: &[u8]) ->
             Ok(record) => rows.extend(reading.row(&record, header.len(), &places)),
             Err(fault) => {
                 let line = fault.position().map_or(0, csv::Position::line);
-                let why = match fault.kind() {
-                    csv::ErrorKind::Utf8 { .. } => "the row is not UTF-8: save the file as UTF-8".to_owned(),
-                    _ => fault.to_string(),
+                let why = if matches!(fault.kind(), csv::ErrorKind::Utf8 { .. }) {
+                    "the row is not UTF-8: save the file as UTF-8".to_owned()
+                } else {
+                    fault.to_string()
                 };
                 reading.fault(line, "", why, None);
             }

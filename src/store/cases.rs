@@ -25,7 +25,7 @@ pub struct Opened {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Done; the case as it stands now.
-    Done(Case),
+    Done(Box<Case>),
     /// This operator has no such case.
     NotFound,
     /// The case's state may not become what was asked ([`State::may_become`]). Nothing was changed.
@@ -137,7 +137,7 @@ pub(crate) async fn update(conn: &mut Conn, update: &case::Update, once: &str) -
     let once = format!("updated:{once}");
     // A repetition must not be judged by the state that later updates left.
     if !conn.fetch("SELECT id FROM case_events WHERE once = $1", args![once.as_str()]).await?.is_empty() {
-        return Ok(Change::Done(case));
+        return Ok(Change::Done(Box::new(case)));
     }
     if let Some(refused) = apply(&mut case, update) {
         return Ok(refused);
@@ -151,7 +151,7 @@ pub(crate) async fn update(conn: &mut Conn, update: &case::Update, once: &str) -
         .await?;
         events::append(conn, update.at, "case_updated", &update.operator, update.folio.as_str()).await?;
     }
-    Ok(Change::Done(case))
+    Ok(Change::Done(Box::new(case)))
 }
 
 /// Changes the case in memory; `Some` when its state forbids it, and then nothing was changed.

@@ -156,8 +156,8 @@ impl Store {
         open.due = open.due.map(to_millisecond);
         let folio = Folio::draw(open.prefix, &mut self.ids());
         match self.write(Timestamp::now(), Write::OpenCase { open, folio }).await? {
-            Outcome::Opened(opened) => Ok(opened),
-            other => Err(crossed(&other)),
+            Outcome::Opened(opened) => Ok(*opened),
+            other @ (Outcome::Changed(_) | Outcome::Ordered(_) | Outcome::Done) => Err(crossed(&other)),
         }
     }
 
@@ -168,7 +168,7 @@ impl Store {
     pub async fn update_case(&self, update: &case::Update) -> anyhow::Result<Change> {
         match self.write(update.at, Write::UpdateCase(update.clone())).await? {
             Outcome::Changed(change) => Ok(change),
-            other => Err(crossed(&other)),
+            other @ (Outcome::Opened(_) | Outcome::Ordered(_) | Outcome::Done) => Err(crossed(&other)),
         }
     }
 
@@ -269,7 +269,7 @@ impl Store {
     pub async fn order(&self, order: &Order) -> anyhow::Result<Ordered> {
         match self.write(Timestamp::now(), Write::Order(order.clone())).await? {
             Outcome::Ordered(ordered) => Ok(ordered),
-            other => Err(crossed(&other)),
+            other @ (Outcome::Opened(_) | Outcome::Changed(_) | Outcome::Done) => Err(crossed(&other)),
         }
     }
 

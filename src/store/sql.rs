@@ -312,8 +312,8 @@ pub(crate) enum Failure {
 
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
-        let refused = match &error {
-            sqlx::Error::Database(fault) => match fault.code().as_deref() {
+        let refused = if let sqlx::Error::Database(fault) = &error {
+            match fault.code().as_deref() {
                 // SQLite, primary code in the low byte: 18 TOOBIG, 19 CONSTRAINT, 20 MISMATCH, 25 RANGE.
                 Some(code) if code.len() < 5 => {
                     code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 18 | 19 | 20 | 25))
@@ -321,9 +321,9 @@ impl From<sqlx::Error> for Failure {
                 // PostgreSQL: class 22 is bad data, 23 an integrity constraint.
                 Some(code) => code.starts_with("22") || code.starts_with("23"),
                 None => false,
-            },
-            sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => true,
-            _ => false,
+            }
+        } else {
+            matches!(error, sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_))
         };
         if refused { Self::Refused(error.to_string()) } else { Self::Unavailable(error.to_string()) }
     }

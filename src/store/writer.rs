@@ -30,7 +30,7 @@ use crate::store::{calls, outbox};
 /// What a write came to.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    Opened(Opened),
+    Opened(Box<Opened>),
     Changed(Change),
     Ordered(Ordered),
     Done,
@@ -290,7 +290,8 @@ impl Writer {
     fn learn(&mut self, outcomes: &[Result<Outcome, Failure>]) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let cases = outcomes.iter().filter_map(|outcome| match outcome {
-            Ok(Outcome::Opened(Opened { case, .. }) | Outcome::Changed(Change::Done(case))) => Some(case),
+            Ok(Outcome::Opened(opened)) => Some(&opened.case),
+            Ok(Outcome::Changed(Change::Done(case))) => Some(&**case),
             Ok(Outcome::Changed(Change::NotFound | Change::Illegal { .. }) | Outcome::Ordered(_) | Outcome::Done)
             | Err(_) => None,
         });
@@ -339,7 +340,7 @@ async fn write(
             while !kept && taken.contains(folio) {
                 *folio = Folio::draw(open.prefix, ids);
             }
-            cases::open(conn, open, folio, kept, ids).await.map(Outcome::Opened)
+            cases::open(conn, open, folio, kept, ids).await.map(|opened| Outcome::Opened(Box::new(opened)))
         }
         Write::UpdateCase(update) => cases::update(conn, update, &entry.id).await.map(Outcome::Changed),
         Write::SaveCall(record) => calls::save(conn, record).await.map(|()| Outcome::Done),
@@ -379,13 +380,13 @@ fn judge(
     match &mut entry.write {
         Write::OpenCase { open, folio } => {
             if let Some(case) = pending.case_by_key(&open.operator, &open.idempotency) {
-                return Ok((Outcome::Opened(Opened { case: case.clone(), new: false }), false));
+                return Ok((Outcome::Opened(Box::new(Opened { case: case.clone(), new: false })), false));
             }
             while !taken.insert(folio.clone()) {
                 *folio = Folio::draw(open.prefix, ids);
             }
             let case = Case { folio: folio.clone(), open: open.clone(), state: State::Open, next_step: String::new() };
-            Ok((Outcome::Opened(Opened { case, new: true }), true))
+            Ok((Outcome::Opened(Box::new(Opened { case, new: true })), true))
         }
         Write::UpdateCase(update) => {
             let known = pending.case(&update.folio).filter(|case| case.open.operator == update.operator);
@@ -394,7 +395,7 @@ fn judge(
             };
             Ok(match cases::apply(&mut case, update) {
                 Some(refused) => (Outcome::Changed(refused), false),
-                None => (Outcome::Changed(Change::Done(case)), true),
+                None => (Outcome::Changed(Change::Done(Box::new(case))), true),
             })
         }
         Write::Order(order) => Ok(match in_force.or(pending.order(&order.operator, order.kind, order.subject())) {

@@ -156,7 +156,7 @@ async fn a_case_changes_only_as_its_state_allows(store: &Store) {
     };
     assert_eq!(case.state, State::Solved);
     assert_eq!(case.open.fields.keys().collect::<Vec<_>>(), ["linea", "tipo_falla"]);
-    assert_eq!(store.find_case("beneleit", &folio).await.unwrap(), Some(case));
+    assert_eq!(store.find_case("beneleit", &folio).await.unwrap(), Some(*case));
 
     let nobody = Folio::parse("2000000000").or_else(|_| Folio::parse("2000000001"));
     let nobody = nobody.unwrap_or_else(|_| (2..10).find_map(|d| Folio::parse(&format!("200000000{d}")).ok()).unwrap());

@@ -1,0 +1,187 @@
+//! The commands that look into the store: `cases`, `calls`, `import`, run as people run them.
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking, and stages its world")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use contesta::call::{CallRecord, PathEntry};
+use contesta::case;
+use contesta::ids::CallKey;
+use contesta::media::LegReport;
+use contesta::store::{Order, OrderKind, Store};
+use contesta::value::{Value, Values};
+use serde_json::json;
+
+fn contesta(data: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_contesta")).args(args).arg("--data").arg(data).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn refused(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr.clone()).unwrap().trim_end().to_owned()
+}
+
+/// The engine runs meanwhile: the commands stand beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_case_and_its_call_are_found_while_the_engine_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let engine = Store::open(&Store::default_url(data), data).await.unwrap();
+    let folio = engine.open_case(&opening()).await.unwrap().case.folio;
+    let order = Order {
+        operator: "beneleit".into(),
+        kind: OrderKind::DeviceBlock,
+        imei: "490154203237518".into(),
+        line: "2221234567".into(),
+        folio: folio.clone(),
+        reason: "robo".into(),
+    };
+    engine.order(&order).await.unwrap();
+    engine.save_call(&record(folio.to_string())).await.unwrap();
+
+    let shown = said(&contesta(data, &["cases", "show", &folio.grouped()]));
+    let expected = [
+        format!("folio     {}  ({folio})", folio.grouped()),
+        "operator  beneleit".into(),
+        "kind      bloqueo/robo".into(),
+        "state     abierto".into(),
+        "received  2026-03-15 02:30:00 CST  by telefono".into(),
+        "due       2026-03-16 02:30:00 CST".into(),
+        "call      k7".into(),
+        "          linea = 2221234567".into(),
+    ];
+    for line in &expected {
+        assert!(shown.contains(line.as_str()), "{line}\nis not in\n{shown}");
+    }
+    assert!(shown.contains("order     device_block 49015420323751 pendiente"), "{shown}");
+    assert!(shown.contains("2026-03-15 02:30:00 CST  opened     bloqueo robo  call k7"), "{shown}");
+
+    let json: serde_json::Value =
+        serde_json::from_str(&said(&contesta(data, &["cases", "show", folio.as_str(), "--json"]))).unwrap();
+    assert_eq!(json["folio"], json!(folio.as_str()));
+    assert_eq!(json["fields"], json!({ "intentos": 2, "linea": "2221234567", "saldo": "101.50", "titular": true }));
+    assert_eq!(json["history"][0]["kind"], json!("opened"));
+    assert_eq!(json["orders"][0]["state"], json!("pendiente"));
+    let listed: serde_json::Value = serde_json::from_str(&said(&contesta(
+        data,
+        &["cases", "list", "--operator", "beneleit", "--state", "abierto", "--since", "2026-03-15", "--json"],
+    )))
+    .unwrap();
+    assert_eq!(listed.as_array().map(Vec::len), Some(1));
+    assert_eq!(said(&contesta(data, &["cases", "list", "--since", "2026-03-15T02:31"])), "");
+
+    let timeline = said(&contesta(data, &["calls", "show", "k7"]));
+    let (head, lines) = timeline.split_once("\n\n").unwrap();
+    assert!(head.contains("result    bloqueo  (caller hung up: BYE)"), "{head}");
+    let words: Vec<String> = lines.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let expected = [
+        "+0.000 sip INVITE",
+        "+0.050 sip 200 OK",
+        "+0.052 beneleit.principal/contestar enter",
+        "+5.120 beneleit.principal/menu key 1",
+        "+12.000 beneleit.facturacion/ultimos4 keys ****",
+        "+83.250 sip end",
+    ];
+    assert_eq!(words, expected);
+    let json: serde_json::Value =
+        serde_json::from_str(&said(&contesta(data, &["calls", "show", "k7", "--json"]))).unwrap();
+    assert_eq!((&json["duration_ms"], &json["class"]), (&json!(83_250), &json!("gratuito")));
+    assert!(said(&contesta(data, &["calls", "list", "--result", "bloqueo"])).contains(folio.as_str()));
+    engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_mistyped_or_unknown_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let nothing = refused(&contesta(data, &["cases", "list"]));
+    assert!(nothing.starts_with("error: there is no database at "), "{nothing}");
+    Store::open(&Store::default_url(data), data).await.unwrap().close().await;
+    let cases = [
+        (
+            vec!["cases", "show", "2123456780"],
+            "error: «2123456780» is no folio: wrong check digit: one of the digits was mistyped",
+        ),
+        (vec!["cases", "show", "212345"], "error: «212345» is no folio: a folio has ten digits, this has 6"),
+        (vec!["cases", "show", "2123456789"], "error: there is no case with the folio 2123456789"),
+        (vec!["calls", "show", "nada"], "error: there is no call with the key «nada»"),
+        (vec!["import", "covrage"], "error: there is no table «covrage»; did you mean «coverage»?"),
+    ];
+    for (args, expected) in cases {
+        assert_eq!(refused(&contesta(data, &args)), expected);
+    }
+}
+
+/// One bad row in one file: every other file stays out as well, until ops have mended it.
+#[test]
+fn an_import_is_all_or_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, flows) = (folder.path().join("data"), folder.path().join("flows"));
+    let copied = Command::new("cp").args(["-r", "flows"]).arg(&flows).status().unwrap();
+    assert!(copied.success());
+    let repairs = flows.join("data/beneleit/repairs.csv");
+    let good = std::fs::read_to_string(&repairs).unwrap();
+    std::fs::write(&repairs, good.replace("sin_datos,8", "sin_datos,ocho")).unwrap();
+    let import = || contesta(&data, &["import", "--flows", flows.to_str().unwrap()]);
+    let why = refused(&import());
+    let expected = format!(
+        "{}:3: horas: «ocho» is not a whole number (15)\nerror: 1 bad rows: nothing was imported",
+        repairs.display()
+    );
+    assert_eq!(why, expected);
+    assert!(!data.exists());
+    std::fs::write(&repairs, good).unwrap();
+    let told = said(&import());
+    assert!(told.contains(&format!("beneleit/repairs: 6 rows from {}", repairs.display())), "{told}");
+    assert_eq!(told.lines().count(), 10, "{told}");
+}
+
+fn opening() -> case::Open {
+    case::Open {
+        operator: "beneleit".into(),
+        prefix: 2,
+        kind: "bloqueo".into(),
+        subkind: "robo".into(),
+        fields: Values::from([
+            ("linea".into(), Value::Text("2221234567".into())),
+            ("intentos".into(), Value::Number(2)),
+            ("saldo".into(), Value::Money(10_150)),
+            ("titular".into(), Value::Flag(true)),
+        ]),
+        channel: "telefono".into(),
+        call: CallKey("k7".into()),
+        received: "2026-03-15T08:30:00Z".parse().unwrap(),
+        due: Some("2026-03-16T08:30:00Z".parse().unwrap()),
+        idempotency: "k7:case".into(),
+    }
+}
+
+fn record(folio: String) -> CallRecord {
+    let entry = |at_ms, place: &str, what: &str| PathEntry { at_ms, place: place.into(), what: what.into() };
+    CallRecord {
+        key: CallKey("k7".into()),
+        operator: "beneleit".into(),
+        flow: "beneleit.principal".into(),
+        sip_call_id: "a84b4c76e66710@pc33".into(),
+        called: "*2363".into(),
+        caller: String::new(),
+        class: "gratuito".into(),
+        began: "2026-03-15T08:30:00Z".parse().unwrap(),
+        answered: Some("2026-03-15T08:30:00.050Z".parse().unwrap()),
+        ended: "2026-03-15T08:31:23.250Z".parse().unwrap(),
+        result: "bloqueo".into(),
+        cause: "caller hung up: BYE".into(),
+        folios: vec![folio],
+        path: vec![
+            entry(52, "beneleit.principal/contestar", "enter"),
+            entry(5_120, "beneleit.principal/menu", "key 1"),
+            entry(12_000, "beneleit.facturacion/ultimos4", "keys ****"),
+        ],
+        media: LegReport::default(),
+    }
+}
