@@ -15,6 +15,7 @@ pub struct Template {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
     Text(Box<str>),
+    Constant(Value),
     Expr(Expr),
 }
 
@@ -50,11 +51,18 @@ impl Template {
         Self { pieces }
     }
 
+    /// Always this value.
+    #[must_use]
+    pub fn constant(value: Value) -> Self {
+        Self { pieces: vec![Piece::Constant(value)] }
+    }
+
     /// The kind of its value: that of the only expression, or text.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self.pieces.as_slice() {
             [Piece::Expr(expr)] => expr.kind(),
+            [Piece::Constant(value)] => value.kind(),
             _ => Kind::Text,
         }
     }
@@ -80,6 +88,7 @@ impl Template {
     pub fn value(&self, values: &dyn Values) -> Option<Value> {
         match self.pieces.as_slice() {
             [Piece::Expr(expr)] => expr.value(values),
+            [Piece::Constant(value)] => Some(value.clone()),
             _ => Some(Value::Text(self.text(values))),
         }
     }
@@ -91,6 +100,9 @@ impl Template {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(piece) => text.push_str(piece),
+                Piece::Constant(value) => {
+                    let _ = write!(text, "{value}");
+                }
                 Piece::Expr(expr) => {
                     if let Some(value) = expr.value(values) {
                         let _ = write!(text, "{value}");
@@ -108,7 +120,7 @@ impl Template {
 
     fn exprs(&self) -> impl Iterator<Item = &Expr> {
         self.pieces.iter().filter_map(|piece| match piece {
-            Piece::Text(_) => None,
+            Piece::Text(_) | Piece::Constant(_) => None,
             Piece::Expr(expr) => Some(expr),
         })
     }

@@ -1,0 +1,633 @@
+//! Runs one call through the flows: the only interpreter.
+//!
+//! ```text
+//! New ─ Start ─► Running ─ a step's output ─► the next step
+//!                  │  │ a step cannot go on, or the loop guard ─► on_error, as often as FAILURES_MAX
+//!                  │  └ HungUp: a request under way is awaited, then ─┐
+//!                  │    MaxDuration, too many failures ──────────────►├─► Closing: on_hangup, silently ─► Finished
+//!                  └ hangup ─► Finished
+//! ```
+//! Every state ends: a step that waits has a timer, a request has a deadline, a play is bounded by `max_duration`, and
+//! closing by [`CLOSING_MAX`]. Keys wait in a bounded buffer until a step listens.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::dtmf::Digit;
+use crate::now::Now;
+use crate::operator::Operator;
+
+use super::action::{Action, CallFacts, Event, Trace};
+use super::step::{After, Input, Kind, Leave, Next, Running};
+use super::turn::{Live, Turn, TypeAhead, VariableValues};
+use super::{Flow, Flows, GlobalKey, Step, StepIndex};
+
+pub use super::turn::Why;
+
+/// One call's way through the flows.
+pub struct Session {
+    flows: Arc<Flows>,
+    operator: Arc<Operator>,
+    facts: CallFacts,
+    /// The flows that called the current one, outermost first.
+    callers: Vec<Caller>,
+    at: Place,
+    running: Option<Running>,
+    live: Live,
+    phase: Phase,
+    /// When `max_duration` or [`CLOSING_MAX`] is over.
+    ends: Instant,
+    visits: Vec<(Place, u16)>,
+    /// The menus on the way here, for `back`.
+    history: Vec<(usize, Place)>,
+    /// The first `play` of what was said last, for `repeat`.
+    said: Option<(usize, Place)>,
+    failures: u8,
+}
+
+/// A step of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    flow: u16,
+    step: StepIndex,
+}
+
+/// A flow that waits for a sub-flow's return.
+struct Caller {
+    at: Place,
+    variables: VariableValues,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    New,
+    Running,
+    /// The caller is gone; a request under way is awaited before `on_hangup` runs.
+    Leaving,
+    /// `on_hangup` runs.
+    Closing(&'static str),
+    Finished,
+}
+
+impl Session {
+    /// A session that begins in `flow`; `None` when there is no such flow.
+    #[must_use]
+    pub fn new(flows: Arc<Flows>, operator: Arc<Operator>, flow: &str, facts: CallFacts) -> Option<Self> {
+        let index = flows.index(flow)?;
+        let begun = flows.flow(index)?;
+        let (start, ends) = (begun.start, facts.began.instant + begun.max_duration);
+        Some(Self {
+            flows,
+            operator,
+            facts,
+            callers: Vec::new(),
+            at: Place { flow: index, step: start },
+            running: None,
+            live: Live::new(),
+            phase: Phase::New,
+            ends,
+            visits: Vec::new(),
+            history: Vec::new(),
+            said: None,
+            failures: 0,
+        })
+    }
+
+    /// Tells the session what happened; what it asks for is added to `out`. After `Finished` nothing is.
+    pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Action>) {
+        let flows = Arc::clone(&self.flows);
+        let operator = Arc::clone(&self.operator);
+        let mut run = Run { session: self, flows: &flows, operator: &operator, now, out };
+        match (run.session.phase, event) {
+            (Phase::Finished, _) => {}
+            (Phase::New, Event::Start) => run.begin(),
+            (Phase::New, Event::HungUp) => run.finish("abandoned"),
+            (Phase::New, Event::Digit(_) | Event::Played(_) | Event::Answered(_, _)) => {}
+            (_, Event::Start) => {}
+            (Phase::Running, Event::Digit(digit)) => run.key(digit),
+            (Phase::Leaving | Phase::Closing(_), Event::Digit(_)) => {}
+            (_, Event::Played(play)) if run.session.live.playing == Some(play) => {
+                run.session.live.playing = None;
+                run.tell(Input::Played);
+            }
+            (_, Event::Played(_)) => {}
+            (_, Event::Answered(id, answer)) if run.session.live.pending.is_some_and(|(pending, _)| pending == id) => {
+                run.session.live.pending = None;
+                run.tell(Input::Answered(answer));
+            }
+            // The answer came after the step had given up waiting.
+            (_, Event::Answered(_, _)) => {}
+            (Phase::Running, Event::HungUp) => run.hung_up(),
+            (Phase::Leaving | Phase::Closing(_), Event::HungUp) => {}
+        }
+    }
+
+    /// When the session wants to be woken next, and why; `None` before `Start` and after `Finished`.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, Why)> {
+        if matches!(self.phase, Phase::New | Phase::Finished) {
+            return None;
+        }
+        let pending = self.live.pending.map(|(_, at)| (at, Why::RequestDeadline));
+        [Some((self.ends, Why::MaxDuration)), pending, self.live.deadline].into_iter().flatten().min()
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Now, out: &mut Vec<Action>) {
+        // Bounded: whatever fires sets its next deadline later than `now`, or ends; the count is a guard against a bug.
+        for _ in 0..TIMEOUTS_AT_ONCE_MAX {
+            let Some((_, why)) = self.poll_timeout().filter(|(at, _)| *at <= now.instant) else { return };
+            let flows = Arc::clone(&self.flows);
+            let operator = Arc::clone(&self.operator);
+            let mut run = Run { session: self, flows: &flows, operator: &operator, now, out };
+            match why {
+                Why::MaxDuration => run.out_of_time(),
+                Why::RequestDeadline => {
+                    run.session.live.pending = None;
+                    run.tell(Input::Late);
+                }
+                Why::NoInput | Why::InterDigit | Why::WaitPrompt | Why::Wait => {
+                    run.session.live.deadline = None;
+                    run.tell(Input::Deadline(why));
+                }
+            }
+        }
+    }
+
+    /// Flow and step where the call is now.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self.flows.flow(self.at.flow).and_then(|flow| Some((flow, flow.step(self.at.step)?))) {
+            Some((flow, step)) => format!("{}/{}", flow.id, step.name),
+            None => String::new(),
+        }
+    }
+
+    /// True while a key would be used at once, or cut short what plays.
+    #[must_use]
+    pub fn listens(&mut self) -> bool {
+        let flows = Arc::clone(&self.flows);
+        let operator = Arc::clone(&self.operator);
+        let now = self.facts.began;
+        let mut run = Run { session: self, flows: &flows, operator: &operator, now, out: &mut Vec::new() };
+        run.listens()
+    }
+
+    /// True after `Finished`.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.phase == Phase::Finished
+    }
+}
+
+/// Without the variables and keys: a dump of a session never shows what a caller keyed.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("call", &self.facts.key.to_string())
+            .field("place", &self.place())
+            .field("phase", &self.phase)
+            .field("typed", &self.live.typed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One input being worked off.
+struct Run<'r> {
+    session: &'r mut Session,
+    flows: &'r Flows,
+    operator: &'r Operator,
+    now: Now,
+    out: &'r mut Vec<Action>,
+}
+
+/// What to do next.
+enum Todo {
+    /// Come to a step.
+    Enter(Place),
+    /// The running step has said what it does.
+    Do(After),
+}
+
+impl Run<'_> {
+    fn begin(&mut self) {
+        self.session.phase = Phase::Running;
+        self.work(Todo::Enter(self.session.at));
+    }
+
+    fn key(&mut self, digit: Digit) {
+        if !self.session.live.typed.push(digit) {
+            self.trace("a key is lost: too many wait already");
+        }
+        self.work(Todo::Do(After::Stay));
+    }
+
+    /// Hands an input to the running step.
+    fn tell(&mut self, input: Input) {
+        if let Some(after) = self.input(input) {
+            self.work(Todo::Do(after));
+        }
+    }
+
+    fn hung_up(&mut self) {
+        self.trace("the caller hangs up");
+        self.session.live.silent = true;
+        self.session.live.playing = None;
+        self.session.live.typed = TypeAhead::default();
+        if self.step().is_some_and(|(_, step)| matches!(step.what, Kind::Hangup(_))) {
+            return self.finish("hangup");
+        }
+        self.session.phase = Phase::Leaving;
+        self.work(Todo::Do(After::Stay));
+    }
+
+    fn out_of_time(&mut self) {
+        match self.session.phase {
+            Phase::Closing(cause) => {
+                self.trace("no time is left");
+                self.finish(cause);
+            }
+            Phase::New | Phase::Running | Phase::Leaving | Phase::Finished => {
+                self.trace("the call has lasted too long");
+                let todo = self.close("max_duration");
+                self.go(todo);
+            }
+        }
+    }
+
+    fn go(&mut self, todo: Option<Todo>) {
+        if let Some(todo) = todo {
+            self.work(todo);
+        }
+    }
+
+    /// Goes from step to step until one waits. Bounded by the loop guard: each entry is a visit.
+    fn work(&mut self, todo: Todo) {
+        let mut todo = todo;
+        loop {
+            let next = match todo {
+                Todo::Enter(place) => self.enter(place),
+                Todo::Do(After::Stay) => self.waiting(),
+                Todo::Do(After::NotMine(digit)) => self.global(digit),
+                Todo::Do(After::LeaveTo(digit, leave)) => {
+                    self.session.live.typed.put_back(digit);
+                    self.leave(leave)
+                }
+                Todo::Do(After::Leave(leave)) => self.leave(leave),
+            };
+            match next {
+                Some(next) => todo = next,
+                None => return,
+            }
+        }
+    }
+
+    /// The step waits: a key that was pressed early goes to it, a caller who is gone is waited for no longer.
+    fn waiting(&mut self) -> Option<Todo> {
+        match self.session.phase {
+            Phase::Leaving if self.session.live.pending.is_none() => return self.close("abandoned"),
+            Phase::Running => {}
+            Phase::New | Phase::Leaving | Phase::Closing(_) | Phase::Finished => return None,
+        }
+        if !self.listens() {
+            return None;
+        }
+        let digit = self.session.live.typed.pop()?;
+        self.input(Input::Digit(digit)).map(Todo::Do)
+    }
+
+    fn enter(&mut self, place: Place) -> Option<Todo> {
+        let flow = self.flows.flow(place.flow)?;
+        let step = flow.step(place.step)?;
+        self.session.at = place;
+        self.session.running = None;
+        self.session.live.deadline = None;
+        self.session.live.pending = None;
+        if self.visit(place) > flow.max_visits {
+            return self.fail("loop", "the call came here too often");
+        }
+        self.trace(format!("enters {}", step.what.name()));
+        self.remember(place, step);
+        self.start(flow, step)
+    }
+
+    fn start(&mut self, flow: &Flow, step: &Step) -> Option<Todo> {
+        let mut turn = Turn {
+            now: self.now,
+            flow,
+            step,
+            operator: self.operator,
+            facts: &self.session.facts,
+            live: &mut self.session.live,
+            out: self.out,
+        };
+        match step.what.start(&mut turn) {
+            Next::Wait(running) => {
+                self.session.running = Some(running);
+                Some(Todo::Do(After::Stay))
+            }
+            Next::Leave(leave) => Some(Todo::Do(After::Leave(leave))),
+        }
+    }
+
+    fn input(&mut self, input: Input) -> Option<After> {
+        let (flow, step) = self.step()?;
+        let mut running = self.session.running.take()?;
+        let mut turn = Turn {
+            now: self.now,
+            flow,
+            step,
+            operator: self.operator,
+            facts: &self.session.facts,
+            live: &mut self.session.live,
+            out: self.out,
+        };
+        let after = step.what.handle(&mut running, input, &mut turn);
+        self.session.running = Some(running);
+        Some(after)
+    }
+
+    fn listens(&mut self) -> bool {
+        let Some((flow, step)) = self.step() else { return false };
+        let Some(running) = self.session.running.take() else { return false };
+        let turn = Turn {
+            now: self.now,
+            flow,
+            step,
+            operator: self.operator,
+            facts: &self.session.facts,
+            live: &mut self.session.live,
+            out: self.out,
+        };
+        let listens = step.what.listens(&running, &turn);
+        self.session.running = Some(running);
+        listens
+    }
+
+    fn leave(&mut self, leave: Leave) -> Option<Todo> {
+        self.session.running = None;
+        match leave {
+            Leave::By(output) => self.leave_by(&output),
+            Leave::Call { flow, inputs } => self.call(flow, inputs),
+            Leave::Return(name) => self.come_back(&name),
+            Leave::Jump(flow) => {
+                let start = self.flows.flow(flow)?.start;
+                self.session.live.variables = VariableValues::default();
+                let depth = self.session.callers.len();
+                self.session.history.retain(|(at, _)| *at < depth);
+                Some(Todo::Enter(Place { flow, step: start }))
+            }
+            Leave::Finish(cause) => {
+                // A hangup step that ends `on_hangup` does not say why the call ended.
+                self.finish(if let Phase::Closing(why) = self.session.phase { why } else { cause });
+                None
+            }
+            Leave::Fail(reason) => self.fail("error", &reason),
+        }
+    }
+
+    fn leave_by(&mut self, output: &str) -> Option<Todo> {
+        self.trace(format!("→ {output}"));
+        if self.session.phase == Phase::Leaving {
+            return self.close("abandoned");
+        }
+        match self.step().and_then(|(_, step)| step.target(output)) {
+            Some(step) => Some(Todo::Enter(Place { step, ..self.session.at })),
+            None => self.fail("error", &format!("the output «{output}» leads nowhere")),
+        }
+    }
+
+    fn call(&mut self, flow: u16, inputs: Vec<(u16, crate::value::Value)>) -> Option<Todo> {
+        if self.session.callers.len() >= CALLERS_MAX {
+            return self.fail("error", "too many sub-flows inside each other");
+        }
+        let mut variables = VariableValues::default();
+        for (slot, value) in inputs {
+            variables.set(slot, Some(value));
+        }
+        let variables = std::mem::replace(&mut self.session.live.variables, variables);
+        self.session.callers.push(Caller { at: self.session.at, variables });
+        Some(Todo::Enter(Place { flow, step: self.flows.flow(flow)?.start }))
+    }
+
+    /// Back to the flow that called this one, by the output of this name.
+    fn come_back(&mut self, name: &str) -> Option<Todo> {
+        self.trace(format!("returns {name}"));
+        let outs = self.flows.flow(self.session.at.flow).map(|flow| flow.outs.as_slice()).unwrap_or_default();
+        let Some(caller) = self.session.callers.pop() else {
+            // Nobody called: the loader lets no number lead to a flow that returns.
+            self.finish("hangup");
+            return None;
+        };
+        let inner = std::mem::replace(&mut self.session.live.variables, caller.variables);
+        self.session.at = caller.at;
+        let depth = self.session.callers.len();
+        self.session.history.retain(|(at, _)| *at <= depth);
+        self.session.said = self.session.said.filter(|(at, _)| *at <= depth);
+        if let Some((_, step)) = self.step()
+            && let Kind::Call(call) = &step.what
+        {
+            for (name, slot) in call.into() {
+                let value = outs.iter().find(|(out, _)| out == name).and_then(|(_, slot)| inner.get(*slot));
+                self.session.live.variables.set(*slot, value.cloned());
+            }
+        }
+        self.leave_by(name)
+    }
+
+    /// A key the step does not use.
+    fn global(&mut self, digit: Digit) -> Option<Todo> {
+        let global = self.step().and_then(|(flow, _)| flow.global_key(digit));
+        self.trace(format!("key {digit}"));
+        match global? {
+            GlobalKey::Back => Some(self.back()),
+            GlobalKey::Repeat => {
+                let again = self.session.said.filter(|(depth, _)| *depth == self.session.callers.len());
+                self.again(again.map_or(self.session.at, |(_, place)| place))
+            }
+            GlobalKey::Step(step) => Some(Todo::Enter(Place { step, ..self.session.at })),
+        }
+    }
+
+    /// Says a step again. That is no visit: a caller may ask for it as often as they like, the call's duration bounds it.
+    fn again(&mut self, place: Place) -> Option<Todo> {
+        let (flow, step) = (self.flows.flow(place.flow)?, self.flows.flow(place.flow)?.step(place.step)?);
+        self.session.at = place;
+        self.session.running = None;
+        self.session.live.deadline = None;
+        self.session.live.pending = None;
+        self.trace(format!("repeats {}", step.what.name()));
+        if let Some(visits) = self.visits_of(place) {
+            *visits = visits.saturating_sub(1);
+        }
+        self.visit(place);
+        self.start(flow, step)
+    }
+
+    /// To the menu before this one; from anywhere else, to the last menu.
+    fn back(&mut self) -> Todo {
+        let here = (self.session.callers.len(), self.session.at);
+        if self.session.history.len() > 1 && self.session.history.last() == Some(&here) {
+            self.session.history.pop();
+        }
+        let (depth, place) = self.session.history.last().copied().unwrap_or(here);
+        while self.session.callers.len() > depth {
+            if let Some(caller) = self.session.callers.pop() {
+                self.session.live.variables = caller.variables;
+            }
+        }
+        self.session.said = None;
+        Todo::Enter(place)
+    }
+
+    /// Keeps what `back` and `repeat` need.
+    fn remember(&mut self, place: Place, step: &Step) {
+        let here = (self.session.callers.len(), place);
+        match &step.what {
+            Kind::Menu(_) => match self.session.history.iter().position(|menu| *menu == here) {
+                // Back at a menu further up: what came after it is no longer the way here.
+                Some(known) => self.session.history.truncate(known + 1),
+                None => {
+                    if self.session.history.len() >= HISTORY_MAX {
+                        self.session.history.remove(0);
+                    }
+                    self.session.history.push(here);
+                }
+            },
+            Kind::Play(_) => {
+                self.session.said.get_or_insert(here);
+                return;
+            }
+            // These say nothing and change nothing, so that what was said before them can be repeated by going there.
+            Kind::Goto(_) | Kind::Branch(_) | Kind::Hours(_) | Kind::Wait(_) => return,
+            Kind::AnswerCall(_)
+            | Kind::Notice(_)
+            | Kind::Collect(_)
+            | Kind::Extension(_)
+            | Kind::Set(_)
+            | Kind::Ask(_)
+            | Kind::Verify(_)
+            | Kind::CaseStep(_)
+            | Kind::Notify(_)
+            | Kind::Call(_)
+            | Kind::Return(_)
+            | Kind::Tag(_)
+            | Kind::Hangup(_) => {}
+        }
+        // A menu keeps what led up to it until something else is chosen; anything else begins afresh.
+        if !matches!(step.what, Kind::Menu(_)) {
+            self.session.said = None;
+        }
+    }
+
+    /// The step cannot go on: `on_error` of this flow or of one that called it, unless that has happened too often.
+    fn fail(&mut self, cause: &'static str, reason: &str) -> Option<Todo> {
+        self.trace(format!("fails: {reason}"));
+        self.session.running = None;
+        self.session.failures = self.session.failures.saturating_add(1);
+        match self.session.phase {
+            Phase::Closing(cause) => {
+                self.finish(cause);
+                return None;
+            }
+            Phase::Leaving => return self.close("abandoned"),
+            Phase::New | Phase::Running | Phase::Finished => {}
+        }
+        if self.session.failures > FAILURES_MAX {
+            return self.close(cause);
+        }
+        match self.handler(|flow| flow.on_error) {
+            // The handler may have been visited too often itself: that is the next failure, and they are counted.
+            Some(place) => Some(Todo::Enter(place)),
+            None => self.close(cause),
+        }
+    }
+
+    /// Runs `on_hangup` in silence, if there is one, and ends the call.
+    fn close(&mut self, cause: &'static str) -> Option<Todo> {
+        if let Phase::Closing(_) = self.session.phase {
+            self.finish(cause);
+            return None;
+        }
+        if self.session.live.playing.take().is_some() {
+            self.out.push(Action::StopPlaying);
+        }
+        self.session.live.silent = true;
+        self.session.live.typed = TypeAhead::default();
+        self.session.live.pending = None;
+        self.session.phase = Phase::Closing(cause);
+        self.session.ends = self.now.instant + CLOSING_MAX;
+        // What closes must not be stopped by how often the caller went round before.
+        self.session.visits.clear();
+        match self.handler(|flow| flow.on_hangup) {
+            Some(place) => Some(Todo::Enter(place)),
+            None => {
+                self.finish(cause);
+                None
+            }
+        }
+    }
+
+    /// The step that the innermost flow names for something; the flows inside it are left.
+    fn handler(&mut self, named: impl Fn(&Flow) -> Option<StepIndex>) -> Option<Place> {
+        let own = |place: Place, flows: &Flows| {
+            let step = named(flows.flow(place.flow)?)?;
+            Some(Place { step, ..place })
+        };
+        if let Some(place) = own(self.session.at, self.flows) {
+            return Some(place);
+        }
+        let depth = self.session.callers.iter().rposition(|caller| own(caller.at, self.flows).is_some())?;
+        while self.session.callers.len() > depth {
+            let caller = self.session.callers.pop()?;
+            self.session.live.variables = caller.variables;
+            self.session.at = caller.at;
+        }
+        self.session.history.retain(|(at, _)| *at <= depth);
+        self.session.said = None;
+        own(self.session.at, self.flows)
+    }
+
+    fn finish(&mut self, cause: &'static str) {
+        self.session.phase = Phase::Finished;
+        self.session.running = None;
+        self.session.live.deadline = None;
+        self.session.live.pending = None;
+        self.out.push(Action::Finished { cause });
+    }
+
+    fn visit(&mut self, place: Place) -> u16 {
+        if let Some(visits) = self.visits_of(place) {
+            *visits = visits.saturating_add(1);
+            return *visits;
+        }
+        self.session.visits.push((place, 1));
+        1
+    }
+
+    fn visits_of(&mut self, place: Place) -> Option<&mut u16> {
+        self.session.visits.iter_mut().find(|(known, _)| *known == place).map(|(_, visits)| visits)
+    }
+
+    fn trace(&mut self, what: impl Into<String>) {
+        self.out.push(Action::Trace(Trace { place: self.session.place(), what: what.into() }));
+    }
+}
+
+impl<'r> Run<'r> {
+    fn step(&self) -> Option<(&'r Flow, &'r Step)> {
+        let flow = self.flows.flow(self.session.at.flow)?;
+        Some((flow, flow.step(self.session.at.step)?))
+    }
+}
+
+/// Sub-flows inside each other at most.
+const CALLERS_MAX: usize = 8;
+/// Menus kept for `back`; the oldest are forgotten.
+const HISTORY_MAX: usize = 16;
+/// How often `on_error` may take over in one call.
+const FAILURES_MAX: u8 = 5;
+/// How long `on_hangup` may take, its requests included.
+const CLOSING_MAX: Duration = Duration::from_secs(60);
+const TIMEOUTS_AT_ONCE_MAX: usize = 64;

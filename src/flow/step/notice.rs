@@ -1,0 +1,119 @@
+//! `notice`: a privacy notice, and what the caller says to it.
+//!
+//! Without `accept_key` hearing it is consent (tacit, `requirements.md` §2.5). With it only that key is; silence, any other
+//! key and `decline_key` are not. Id and version go to the call's path either way.
+
+use std::time::Duration;
+
+use super::{After, Input, Leave, Next, Opt, Out, Pace, Shape, Sheet, StepKind, opt, out};
+use crate::dtmf::Digit;
+use crate::flow::prompt::Item;
+use crate::flow::reader::Reader;
+use crate::flow::turn::{Turn, Why};
+
+const OPTIONS: &[Opt] = &[
+    opt("id", Shape::Text, "Which notice it is."),
+    opt("version", Shape::Text, "Which version of it."),
+    opt("prompt", Shape::Prompts, "What the caller hears."),
+    opt("accept_key", Shape::Key, "The key that accepts; without it, hearing the notice does."),
+    opt("decline_key", Shape::Key, "The key that declines."),
+    opt("timeout", Shape::Duration, "Silence after the notice that declines, when there is an `accept_key` (5s)."),
+    opt("barge_in", Shape::Flag, "Keys work while it plays (true)."),
+];
+const OUTPUTS: &[Out] = &[
+    out("accepted", "The caller heard it, or pressed the key that accepts."),
+    out("declined", "The caller did not accept (wired when there is an `accept_key` or a `decline_key`)."),
+];
+
+/// A privacy notice.
+#[derive(Debug)]
+pub(crate) struct Notice {
+    name: String,
+    prompt: Vec<Item>,
+    accept_key: Option<Digit>,
+    decline_key: Option<Digit>,
+    timeout: Duration,
+    barge_in: bool,
+}
+
+impl StepKind for Notice {
+    type Running = ();
+    const SHEET: &'static Sheet = &Sheet {
+        about: "Says a privacy notice and notes what the caller says to it.",
+        options: OPTIONS,
+        outputs: OUTPUTS,
+        pace: Pace::Deaf,
+        silent: false,
+    };
+
+    fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
+        let id = reader.required("id").and_then(|place| place.text(reader.faults));
+        let version = reader.required("version").and_then(|place| place.text(reader.faults));
+        let prompt = reader.required_prompts("prompt");
+        let (accept_key, decline_key) = (reader.key("accept_key"), reader.key("decline_key"));
+        if let (Some(accept), Some(decline), Some(place)) = (accept_key, decline_key, reader.option("decline_key"))
+            && accept == decline
+        {
+            reader.fault(place, format!("the key «{accept}» accepts and declines"));
+        }
+        let timeout = reader.duration("timeout", TIMEOUT, Duration::from_secs(1)..=Duration::from_secs(60));
+        let barge_in = reader.flag("barge_in", true);
+        reader.output("accepted");
+        if accept_key.is_some() || decline_key.is_some() {
+            reader.output("declined");
+        }
+        Some(Self { name: format!("{} {}", id?, version?), prompt, accept_key, decline_key, timeout, barge_in })
+    }
+
+    fn start(&self, turn: &mut Turn<'_>) -> Next<()> {
+        if turn.play(&[&self.prompt]) {
+            return Next::Wait(());
+        }
+        match self.heard(turn) {
+            After::Leave(leave) => Next::Leave(leave),
+            After::Stay | After::NotMine(_) | After::LeaveTo(_, _) => Next::Wait(()),
+        }
+    }
+
+    fn handle(&self, (): &mut (), input: Input, turn: &mut Turn<'_>) -> After {
+        match input {
+            Input::Played => self.heard(turn),
+            Input::Digit(digit) if self.accept_key == Some(digit) => self.leave(true, turn),
+            Input::Digit(digit) if self.decline_key == Some(digit) => self.leave(false, turn),
+            Input::Digit(digit) if turn.is_global(digit) => After::NotMine(digit),
+            Input::Digit(digit) => match self.accept_key {
+                Some(_) => self.leave(false, turn),
+                // A notice that accepts by being heard is passed over like a `play`: the key is for what comes next.
+                None => match self.leave(true, turn) {
+                    After::Leave(leave) => After::LeaveTo(digit, leave),
+                    other => other,
+                },
+            },
+            Input::Deadline(_) => self.leave(false, turn),
+            Input::Answered(_) | Input::Late => After::Stay,
+        }
+    }
+
+    fn listens(&self, (): &(), turn: &Turn<'_>) -> bool {
+        self.barge_in || !turn.is_playing()
+    }
+}
+
+impl Notice {
+    fn heard(&self, turn: &mut Turn<'_>) -> After {
+        if self.accept_key.is_none() {
+            return self.leave(true, turn);
+        }
+        turn.deadline(self.timeout, Why::NoInput);
+        After::Stay
+    }
+
+    fn leave(&self, accepted: bool, turn: &mut Turn<'_>) -> After {
+        turn.stop_playing();
+        let output = if accepted { "accepted" } else { "declined" };
+        turn.trace(format!("notice {} {output}", self.name));
+        After::Leave(Leave::by(output))
+    }
+}
+
+const TIMEOUT: Duration = Duration::from_secs(5);
