@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 pub mod calls;
 pub mod cases;
+pub mod check;
 pub mod hours;
 pub mod import;
 pub mod prompts;
@@ -26,6 +27,7 @@ enum Command {
     Import(import::Args),
     Cases(cases::Args),
     Calls(calls::Args),
+    Check(check::Args),
     Say(say::Args),
     Hours(hours::Args),
     Route(route::Args),
@@ -39,6 +41,7 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::run(args),
         Command::Cases(args) => cases::run(args),
         Command::Calls(args) => calls::run(args),
+        Command::Check(args) => check::run(args),
         Command::Say(args) => say::run(args),
         Command::Hours(args) => hours::run(args),
         Command::Route(args) => route::run(args),
