@@ -1,0 +1,155 @@
+//! What SIP costs: reading an INVITE beside `rsip`, and a whole call through the user agent.
+//!
+//! `cargo bench --bench sip_parse`. The bar: an INVITE with five typed headers in a few microseconds, a call in 30.
+
+use std::hint::black_box;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use contesta::ids::Ids;
+use contesta::sip::envelope::Envelope;
+use contesta::sip::header::{Name, contact};
+use contesta::sip::message::Message;
+use contesta::sip::{Action, Event, Settings, UserAgent};
+
+const INVITE: &str = concat!(
+    "INVITE sip:*2363@192.0.2.10:5060 SIP/2.0\r\n",
+    "Via: SIP/2.0/UDP 192.0.2.20:5062;branch=z9hG4bK74bf9;rport\r\n",
+    "Max-Forwards: 70\r\n",
+    "From: \"Alice\" <sip:alice@atlanta.example.com>;tag=9fxced76sl\r\n",
+    "To: <sip:2363@192.0.2.10>\r\n",
+    "Call-ID: 3848276298220188511@atlanta.example.com\r\n",
+    "CSeq: 1 INVITE\r\n",
+    "Contact: <sip:alice@192.0.2.20:5062;transport=udp>\r\n",
+    "User-Agent: Phone 1.0\r\n",
+    "Allow: INVITE, ACK, CANCEL, OPTIONS, BYE, REFER, NOTIFY\r\n",
+    "Supported: replaces, timer\r\n",
+    "Content-Type: application/sdp\r\n",
+    "Content-Length: 138\r\n\r\n",
+    "v=0\r\no=alice 2890844526 2890844526 IN IP4 192.0.2.20\r\ns=-\r\nc=IN IP4 192.0.2.20\r\nt=0 0\r\n",
+    "m=audio 49172 RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\n",
+);
+
+fn main() {
+    divan::main();
+}
+
+/// Scanning, then Via, From, To, Call-ID, CSeq, Request-URI and Contact, typed.
+#[divan::bench]
+fn invite_ours(bencher: divan::Bencher) {
+    let datagram = Bytes::from_static(INVITE.as_bytes());
+    bencher.bench(|| {
+        let message = Message::scan(black_box(datagram.clone())).expect("a message");
+        let envelope = Envelope::read(&message).expect("well formed");
+        let contact = contact::parse(message.value(Name::Contact).expect("a Contact")).expect("well formed");
+        (envelope.cseq.number, contact.uri.port)
+    });
+}
+
+/// The same with `rsip`. Its URIs cannot hold `*`.
+#[divan::bench]
+fn invite_rsip(bencher: divan::Bencher) {
+    use rsip::headers::ToTypedHeader;
+    use rsip::message::HeadersExt;
+    let text = INVITE.replace("*2363", "2363");
+    bencher.bench(|| {
+        let request = rsip::Request::try_from(black_box(text.as_bytes())).expect("a request");
+        let via = request.via_header().expect("Via").typed().expect("well formed");
+        let from = request.from_header().expect("From").typed().expect("well formed");
+        let to = request.to_header().expect("To").typed().expect("well formed");
+        let cseq = request.cseq_header().expect("CSeq").typed().expect("well formed");
+        let contact = request.contact_header().expect("Contact").typed().expect("well formed");
+        (via, from, to, cseq, contact)
+    });
+}
+
+/// INVITE, 100, 180, 200, ACK, BYE, 200, and the timers that end its transactions:
+/// 10,000 samples are 100 s of simulated time, so that timers fire as often as they are set.
+#[divan::bench(sample_count = 10_000)]
+fn whole_call(bencher: divan::Bencher) {
+    let mut caller = Caller::new();
+    bencher.bench_local(|| caller.call());
+}
+
+/// The same beside 10,000 calls that are up.
+#[divan::bench(sample_count = 10_000)]
+fn whole_call_beside_10_000(bencher: divan::Bencher) {
+    let mut caller = Caller::new();
+    for _ in 0..10_000 {
+        caller.set_up();
+    }
+    bencher.bench_local(|| caller.call());
+}
+
+struct Caller {
+    agent: UserAgent,
+    now: Instant,
+    source: SocketAddr,
+    number: u64,
+    out: Vec<Action>,
+}
+
+impl Caller {
+    #[expect(clippy::disallowed_methods, reason = "an arbitrary instant to count from")]
+    fn new() -> Self {
+        let settings = Settings::new(SocketAddr::from(([192, 0, 2, 10], 5060)));
+        let agent = UserAgent::new(settings, Ids::from_seed(1));
+        let source = SocketAddr::from(([192, 0, 2, 20], 5062));
+        Self { agent, now: Instant::now(), source, number: 0, out: Vec::new() }
+    }
+
+    /// A message of the current call. What this costs is in the figure too: about one microsecond each.
+    fn message(&self, method: &str, number: u32, to_tag: &str) -> Bytes {
+        let call = self.number;
+        let tag = if to_tag.is_empty() { "" } else { ";tag=" };
+        let text = INVITE
+            .replacen("INVITE", method, 1)
+            .replacen("1 INVITE", &format!("{number} {method}"), 1)
+            .replacen("74bf9", &format!("{call}{method}"), 1)
+            .replacen("3848276298220188511", &call.to_string(), 1)
+            .replacen("<sip:2363@192.0.2.10>", &format!("<sip:2363@192.0.2.10>{tag}{to_tag}"), 1);
+        Bytes::from(text)
+    }
+
+    fn receive(&mut self, datagram: Bytes) {
+        self.agent.handle_datagram(self.now, self.source, datagram, &mut self.out);
+    }
+
+    /// Up to the ACK; our tag.
+    fn set_up(&mut self) -> String {
+        self.number += 1;
+        self.receive(self.message("INVITE", 1, ""));
+        let leg = self.out.iter().find_map(|action| match action {
+            Action::Event(Event::Invited { leg, .. }) => Some(*leg),
+            Action::Event(_) | Action::Send { .. } => None,
+        });
+        let leg = leg.expect("invited");
+        self.out.clear();
+        self.agent.progress(self.now, leg, 180, Bytes::new(), &mut self.out);
+        self.agent.accept(self.now, leg, Bytes::from_static(b"v=0\r\n"), &mut self.out);
+        let tag = match self.out.last() {
+            Some(Action::Send { datagram, .. }) => to_tag(datagram),
+            Some(Action::Event(_)) | None => panic!("no answer"),
+        };
+        self.receive(self.message("ACK", 1, &tag));
+        self.out.clear();
+        tag
+    }
+
+    fn call(&mut self) {
+        let tag = self.set_up();
+        self.receive(self.message("BYE", 2, &tag));
+        self.out.clear();
+        // A hundred calls a second: at any moment 3,200 of them have a transaction that waits for its end.
+        self.now += Duration::from_millis(10);
+        self.agent.handle_timeout(self.now, &mut self.out);
+        self.out.clear();
+    }
+}
+
+fn to_tag(datagram: &[u8]) -> String {
+    let message = Message::scan(Bytes::copy_from_slice(datagram)).expect("a message");
+    let to = message.value(Name::To).map(|to| String::from_utf8_lossy(to).into_owned()).unwrap_or_default();
+    to.split(";tag=").nth(1).unwrap_or_default().to_owned()
+}
