@@ -38,11 +38,25 @@ pub fn reason_phrase(status: u16) -> &'static str {
         603 => "Decline",
         604 => "Does Not Exist Anywhere",
         606 => "Not Acceptable",
-        ..200 => "Progress",
-        ..300 => "OK",
-        ..400 => "Redirection",
-        ..500 => "Request Failure",
-        ..600 => "Server Failure",
-        _ => "Global Failure",
+        _ => match status / 100 {
+            1 => "Progress",
+            2 => "OK",
+            3 => "Redirection",
+            4 => "Request Failure",
+            5 => "Server Failure",
+            _ => "Global Failure",
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_has_a_phrase() {
+        assert_eq!(reason_phrase(481), "Call/Transaction Does Not Exist");
+        let classes = [199, 299, 399, 499, 599, 699].map(reason_phrase);
+        assert_eq!(classes, ["Progress", "OK", "Redirection", "Request Failure", "Server Failure", "Global Failure"]);
     }
 }
