@@ -48,7 +48,7 @@ impl Desk {
 
     async fn refusal(&self, operator: &str, service: &str, args: &[(&str, Value)]) -> String {
         let args: Values = args.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        error(self.services.ask(operator, service, &args, None).await)
+        error(self.services.ask(operator, service, &args).await)
     }
 
     fn operator(&self, id: &str) -> &Operator {

@@ -61,6 +61,12 @@ impl Folio {
         self.0.bytes().next().map_or(0, |byte| byte.wrapping_sub(b'0'))
     }
 
+    /// Its ten digits as a number, for sets of many folios.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.0.bytes().fold(0, |number, byte| number * 10 + u64::from(byte.wrapping_sub(b'0')))
+    }
+
     /// Its ten digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -147,6 +153,7 @@ mod tests {
         assert_eq!(Folio::parse(&folio.grouped()).as_ref(), Ok(&folio));
         assert_eq!(Folio::parse(&folio.grouped().replace(' ', "-")), Ok(folio.clone()));
         assert_eq!(folio.grouped().len(), 13);
+        assert_eq!(format!("{:010}", folio.number()), folio.as_str());
         assert_eq!(Folio::parse("123"), Err(FolioError::Length(3)));
         assert_eq!(Folio::parse(""), Err(FolioError::Length(0)));
         assert_eq!(Folio::parse("12345x7890"), Err(FolioError::NotADigit('x')));

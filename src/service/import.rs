@@ -91,7 +91,7 @@ pub async fn import_all_if_empty(
             }
             let found = csv_paths(&operator.id, &table.name).into_iter().find_map(|path| Some((read(&path)?, path)));
             let Some((bytes, path)) = found else {
-                tracing::warn!(operator = %operator.id, table = %table.name, "no file fills this table");
+                tracing::warn!(cause = format!("{}/{}", operator.id, table.name), "no file fills this table");
                 continue;
             };
             let rows = import_table(store, operator, table, &path, &bytes, &mut |_| {}).await?;

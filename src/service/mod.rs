@@ -38,9 +38,9 @@ impl Services {
     /// Carries out a request. Every effect is durable before it is answered.
     pub async fn carry_out(&self, request: Request) -> Answer {
         match request {
-            Request::Service { operator, service, args, idempotency } => {
-                self.ask(&operator, &service, &args, idempotency.as_deref()).await
-            }
+            // The builtins are idempotent by the folio they carry, which says more than the flow's key: the same report orders
+            // once, whichever call repeats it.
+            Request::Service { operator, service, args, idempotency: _ } => self.ask(&operator, &service, &args).await,
             Request::OpenCase(open) => self.open_case(&open).await,
             Request::UpdateCase(update) => self.update_case(&update).await,
             Request::FindCase { operator, folio } => self.find_case(&operator, &folio).await,
@@ -48,9 +48,8 @@ impl Services {
         }
     }
 
-    /// Asks a self-service of an operator. `idempotency` is the flow's key of a request that has an effect; the builtins are
-    /// idempotent by the folio they carry, which says more: the same report orders once, whichever call repeats it.
-    pub async fn ask(&self, operator: &str, service: &str, args: &Values, idempotency: Option<&str>) -> Answer {
+    /// Asks a self-service of an operator.
+    pub async fn ask(&self, operator: &str, service: &str, args: &Values) -> Answer {
         let Some(operator) = self.operators.get(operator) else {
             return refuse(service, &format!("there is no operator `{operator}`"));
         };
@@ -60,7 +59,6 @@ impl Services {
         if let Err(why) = check_args(declared, args) {
             return refuse(service, &why);
         }
-        tracing::debug!(service, operator = %operator.id, idempotency, "asked");
         let answered = match &declared.source {
             Source::Table { .. } => table::answer(&self.store, operator, declared, args).await,
             Source::Builtin => match builtin_name(declared) {
@@ -183,6 +181,7 @@ fn digits<'a>(args: &'a Values, name: &str, lengths: std::ops::RangeInclusive<us
 }
 
 fn refuse(asked: &str, why: &str) -> Answer {
-    warn!(service = asked, cause = why, "a request could not be carried out");
-    Answer::Error(format!("{asked}: {why}"))
+    let cause = format!("{asked}: {why}");
+    warn!(cause, "a request could not be carried out");
+    Answer::Error(cause)
 }

@@ -1,5 +1,6 @@
 //! Cases and what happened to them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -246,10 +247,10 @@ pub(crate) async fn history(readers: &Readers, folio: &Folio) -> anyhow::Result<
         .collect()
 }
 
-/// Every folio there is.
-pub(crate) async fn folios(conn: &mut Conn) -> anyhow::Result<Vec<Folio>> {
+/// The number of every folio there is.
+pub(crate) async fn folios(conn: &mut Conn) -> anyhow::Result<BTreeSet<u64>> {
     let rows = conn.fetch("SELECT folio FROM cases", Vec::new()).await?;
-    rows.iter().map(|row| Ok(Folio::parse(row.text(0)?)?)).collect()
+    rows.iter().map(|row| Ok(Folio::parse(row.text(0)?)?.number())).collect()
 }
 
 fn read(row: &Row) -> anyhow::Result<Case> {

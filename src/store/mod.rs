@@ -4,7 +4,6 @@
 //! is away. One [`writer`] gathers concurrent writes into one commit. Reads go past it, to a few connections of their own.
 #![expect(clippy::disallowed_methods, reason = "the store stamps what it is given and has its own writer thread")]
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -114,8 +113,8 @@ impl Store {
     async fn start(place: Place, spool: Option<Spool>, backlog: Vec<Entry>) -> anyhow::Result<Self> {
         let mut conn = place.connect(writer::LOCK_PATIENCE).await?;
         conn.migrate().await?;
-        let mut taken: BTreeSet<Folio> = cases::folios(&mut conn).await?.into_iter().collect();
-        taken.extend(backlog.iter().filter_map(|entry| entry.write.folio().cloned()));
+        let mut taken = cases::folios(&mut conn).await?;
+        taken.extend(backlog.iter().filter_map(|entry| entry.write.folio().map(Folio::number)));
         // The writer has a runtime of its own, and a connection belongs to the runtime that opened it.
         conn.close().await.context("cannot close the first connection")?;
 
@@ -185,6 +184,10 @@ impl Store {
     /// # Errors
     /// The database cannot be read, and the case is not known without it.
     pub async fn case(&self, folio: &Folio) -> anyhow::Result<Option<Case>> {
+        let waiting = self.pending().waiting_case(folio).cloned();
+        if waiting.is_some() {
+            return Ok(waiting);
+        }
         let found = cases::find(&self.inner.readers, folio).await;
         let known = self.pending().case(folio).cloned();
         match (found, known) {
@@ -414,7 +417,7 @@ fn os_ids() -> anyhow::Result<Ids> {
 }
 
 fn crossed(outcome: &Outcome) -> anyhow::Error {
-    tracing::error!(?outcome, "the store's writer answered another question");
+    tracing::error!(cause = ?outcome, "the store's writer answered another question");
     anyhow::anyhow!("the store's writer answered another question")
 }
 

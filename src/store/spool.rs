@@ -119,7 +119,7 @@ impl Spool {
 
     /// Lines in the middle are damaged: a disk fault, not a crash. The whole file is set aside for people.
     fn keep_damaged(&self, bytes: &[u8], lines: usize) -> anyhow::Result<()> {
-        error!(lines, "the spool is damaged; its sound lines are used, a copy of all is in {DAMAGED_NAME}");
+        error!("{lines} lines of the spool are damaged; the sound ones are used, a copy of all is in {DAMAGED_NAME}");
         let mut copy = File::create(self.folder.join(DAMAGED_NAME))?;
         copy.write_all(bytes)?;
         copy.sync_all().context("cannot set the damaged spool aside")
@@ -254,6 +254,20 @@ mod tests {
         let (_spool, found) = Spool::open(folder.path()).unwrap();
         assert_eq!(names(&found), ["a", "c"]);
         assert_eq!(std::fs::read(folder.path().join(DAMAGED_NAME)).unwrap(), bytes);
+    }
+
+    /// The bound of the file: what does not fit is refused whole, and what is there stays.
+    #[test]
+    fn a_full_spool_refuses_and_keeps_what_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut spool, _) = Spool::open(folder.path()).unwrap();
+        spool.append(&[entry("a")]).unwrap();
+        let length = std::mem::replace(&mut spool.length, BYTES_MAX - 1);
+        let full = spool.append(&[entry("b")]).unwrap_err().to_string();
+        assert_eq!(full, "the spool is full: 268435456 bytes wait for the database");
+        spool.length = length;
+        drop(spool);
+        assert_eq!(names(&Spool::peek(folder.path())), ["a"]);
     }
 
     #[test]

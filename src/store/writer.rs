@@ -56,8 +56,8 @@ pub(crate) struct Writer {
     /// What is in the spool, in order.
     pub(crate) backlog: Vec<Entry>,
     pub(crate) pending: Arc<Mutex<Pending>>,
-    /// Every folio this process knows of: one that is drawn while the database is away must not be anybody's.
-    pub(crate) taken: BTreeSet<Folio>,
+    /// The number of every folio this process knows of: one that is drawn while the database is away must not be anybody's.
+    pub(crate) taken: BTreeSet<u64>,
     pub(crate) ids: Ids,
     pub(crate) jobs: mpsc::Receiver<Job>,
     pub(crate) retry_at: Instant,
@@ -259,7 +259,7 @@ impl Writer {
                     learned.extend(outcomes);
                 }
                 Err(failure) => {
-                    warn!(cause = %failure, waiting = backlog.len(), "the spool waits for the database");
+                    warn!(cause = %failure, "{} writes wait in the spool", backlog.len());
                     self.backlog = backlog;
                     self.retry_at = Instant::now() + RETRY_EVERY;
                     return;
@@ -273,7 +273,7 @@ impl Writer {
             self.retry_at = Instant::now() + RETRY_EVERY;
             return;
         }
-        info!(writes = backlog.len(), "the spool is in the database");
+        info!("the spool is in the database: {} writes", backlog.len());
         self.learn(&learned);
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).replayed();
     }
@@ -296,7 +296,7 @@ impl Writer {
             | Err(_) => None,
         });
         for case in cases {
-            self.taken.insert(case.folio.clone());
+            self.taken.insert(case.folio.number());
             if self.backlog.is_empty() {
                 pending.remember(case.clone());
             }
@@ -310,7 +310,7 @@ async fn transact(
     entries: &mut [Entry],
     kept: bool,
     ids: &mut Ids,
-    taken: &BTreeSet<Folio>,
+    taken: &BTreeSet<u64>,
 ) -> Result<Vec<Result<Outcome, Failure>>, Failure> {
     conn.begin().await?;
     let mut outcomes = Vec::with_capacity(entries.len());
@@ -333,11 +333,11 @@ async fn write(
     entry: &mut Entry,
     kept: bool,
     ids: &mut Ids,
-    taken: &BTreeSet<Folio>,
+    taken: &BTreeSet<u64>,
 ) -> Result<Outcome, Failure> {
     match &mut entry.write {
         Write::OpenCase { open, folio } => {
-            while !kept && taken.contains(folio) {
+            while !kept && taken.contains(&folio.number()) {
                 *folio = Folio::draw(open.prefix, ids);
             }
             cases::open(conn, open, folio, kept, ids).await.map(|opened| Outcome::Opened(Box::new(opened)))
@@ -374,7 +374,7 @@ fn judge(
     entry: &mut Entry,
     pending: &Pending,
     in_force: Option<&Folio>,
-    taken: &mut BTreeSet<Folio>,
+    taken: &mut BTreeSet<u64>,
     ids: &mut Ids,
 ) -> Result<(Outcome, bool), Failure> {
     match &mut entry.write {
@@ -382,7 +382,7 @@ fn judge(
             if let Some(case) = pending.case_by_key(&open.operator, &open.idempotency) {
                 return Ok((Outcome::Opened(Box::new(Opened { case: case.clone(), new: false })), false));
             }
-            while !taken.insert(folio.clone()) {
+            while !taken.insert(folio.number()) {
                 *folio = Folio::draw(open.prefix, ids);
             }
             let case = Case { folio: folio.clone(), open: open.clone(), state: State::Open, next_step: String::new() };

@@ -30,6 +30,7 @@ async fn a_locked_sqlite_loses_nothing() {
     let suspended = store.order(&order(OrderKind::LineSuspension, &folio)).await.unwrap();
     assert_eq!(suspended, Ordered::Already(before.folio.clone()));
     assert!(matches!(store.update_case(&solved(&before.folio)).await.unwrap(), Change::Done(_)));
+    assert_eq!(store.case(&before.folio).await.unwrap().unwrap().state, State::Solved);
     assert!(spool_length(&database) > 0);
     // A command beside the engine sees what waits.
     let beside = Store::connect(&database.url, database.data.path()).await.unwrap();
