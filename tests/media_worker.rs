@@ -2,6 +2,7 @@
 //! that must come.
 
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the far end is a real socket")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! One press is one digit under loss, reordering and duplication: never two, and one whenever a packet of it arrives.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use contesta::dtmf::{TelephoneEvent, TelephoneEvents};
 use contesta::rtp::{RtpHeader, RtpTime, SequenceNumber, Ssrc};
 use proptest::prelude::*;

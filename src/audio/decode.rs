@@ -144,6 +144,48 @@ mod tests {
         assert_eq!(decode(&file, "wav").unwrap().samples, [32_124, -32_124, 132, 0]);
     }
 
+    /// A FLAC file of one frame that holds `samples` as they are (RFC 9639 §9.2.3, verbatim subframe).
+    fn flac(samples: &[i16]) -> Vec<u8> {
+        fn crc(bytes: &[u8], width: u32, polynomial: u32) -> u32 {
+            let shifted = |crc: u32| {
+                let carry = crc & (1 << (width - 1)) != 0;
+                (crc << 1) ^ if carry { polynomial } else { 0 }
+            };
+            let step =
+                |crc: u32, &byte: &u8| (0..8).fold(crc ^ (u32::from(byte) << (width - 8)), |crc, _| shifted(crc));
+            bytes.iter().fold(0, step) & ((1 << width) - 1)
+        }
+        let count = u16::try_from(samples.len()).unwrap().to_be_bytes();
+        let mut file = [b"fLaC\x80\0\0\x22", &count[..], &count[..], &[0; 6]].concat();
+        file.extend((8000_u64 << 44 | 15 << 36 | samples.len() as u64).to_be_bytes()); // rate, mono, 16 bits, length
+        file.extend([0; 16]);
+        let frame = file.len();
+        let last = (u16::from_be_bytes(count) - 1).to_be_bytes();
+        file.extend([0xff, 0xf8, 0x74, 0x08, 0x00, last[0], last[1]]); // block size follows, 8 kHz, mono, 16 bits
+        file.push(crc(&file[frame..], 8, 0x07) as u8);
+        file.push(0x02);
+        file.extend(samples.iter().flat_map(|sample| sample.to_be_bytes()));
+        let check = crc(&file[frame..], 16, 0x8005) as u16;
+        file.extend(check.to_be_bytes());
+        file
+    }
+
+    #[test]
+    fn flac_comes_back_sample_for_sample() {
+        let samples: Vec<i16> = (0..2000).map(|index| (index * 31 % 20_011 - 10_000) as i16).collect();
+        assert_eq!(decode(&flac(&samples), "flac"), Ok(Pcm { samples, rate: 8000 }));
+    }
+
+    #[test]
+    fn mp3_is_read() {
+        let mut frame = vec![0xff, 0xfb, 0x90, 0xc4]; // MPEG-1 layer III, 128 kbit/s, 44.1 kHz, mono
+        frame.resize(417, 0); // no coefficient at all: silence
+        let pcm = decode(&frame.repeat(20), "mp3").unwrap();
+        assert_eq!(pcm.rate, 44_100);
+        assert!((19 * 1152..=20 * 1152).contains(&pcm.samples.len()), "{}", pcm.samples.len());
+        assert!(pcm.level().is_silent());
+    }
+
     #[test]
     fn what_is_no_prompt_is_refused_with_a_reason() {
         assert!(matches!(decode(b"", "wav"), Err(AudioError::Unsupported(_))));

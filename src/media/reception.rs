@@ -48,7 +48,7 @@ impl Stream {
     /// False when the packet begins another stream.
     fn extend(&mut self, header: &RtpHeader) -> bool {
         let ahead = header.sequence.since(self.highest);
-        if header.ssrc != self.ssrc || ahead > JUMP_MAX || ahead < -JUMP_MAX {
+        if header.ssrc != self.ssrc || !(-JUMP_MAX..=JUMP_MAX).contains(&ahead) {
             return false;
         }
         if let Ok(ahead @ 1..) = u32::try_from(ahead) {
