@@ -56,7 +56,7 @@ struct RenderArgs {
     #[arg(long, default_value = "es-419")]
     voice: String,
     /// Words a minute.
-    #[arg(long, default_value_t = 150, value_parser = clap::value_parser!(u16).range(80..=300))]
+    #[arg(long, default_value_t = 160, value_parser = clap::value_parser!(u16).range(80..=300))]
     speed: u16,
     /// Pitch, 0 to 99.
     #[arg(long, default_value_t = 45, value_parser = clap::value_parser!(u8).range(0..=99))]
@@ -109,6 +109,9 @@ const PROMPT_ENDS_MS: (usize, usize) = (30, 120);
 /// How espeak-ng has to be written to for words it would read by Spanish rules.
 const PRONUNCIATIONS: [(&str, &str); 4] =
     [("net.gmail", "yimeil"), ("net.hotmail", "jotmeil"), ("net.outlook", "autluk"), ("net.yahoo", "yajú")];
+/// The same for words inside the operators' own texts.
+const RESPELLINGS: [(&str, &str); 4] =
+    [("Blue Point", "Blu Point"), ("blue point", "blu point"), ("IMEI", "iméi"), ("WhatsApp", "uátsap")];
 
 fn render(args: &RenderArgs) -> anyhow::Result<()> {
     let voice = Voice { name: args.voice.clone(), words_a_minute: args.speed, pitch: args.pitch };
@@ -174,9 +177,12 @@ fn jobs_of(prompts: &Prompts, args: &RenderArgs) -> anyhow::Result<Vec<(PathBuf,
 
 fn job(prompts: &Prompts, id: PromptId) -> Job {
     let (key, text) = (prompts.key(id), prompts.text(id));
-    let spoken = PRONUNCIATIONS.iter().find(|(word, _)| *word == key).map_or(text, |(_, spoken)| spoken);
+    let spoken = match PRONUNCIATIONS.iter().find(|(word, _)| *word == key) {
+        Some((_, spoken)) => (*spoken).to_owned(),
+        None => RESPELLINGS.iter().fold(text.to_owned(), |text, (written, spoken)| text.replace(written, spoken)),
+    };
     let ends_ms = if prompts.is_word(id) { WORD_ENDS_MS } else { PROMPT_ENDS_MS };
-    Job { text: text.to_owned(), spoken: spoken.to_owned(), ends_ms }
+    Job { text: text.to_owned(), spoken, ends_ms }
 }
 
 fn make(path: &Path, job: &Job, voice: &Voice) -> anyhow::Result<()> {
