@@ -185,6 +185,11 @@ impl Drop for MediaWorker {
     }
 }
 
+/// What was due at `due` is made up for at once, one after the other; when that is too long ago the rest is left out.
+fn catch_up_from(due: Instant, now: Instant) -> Instant {
+    if now.saturating_duration_since(due) > BEHIND_MAX { now } else { due }
+}
+
 /// What the thread owns.
 struct Worker {
     /// Each slot's legs.
@@ -255,13 +260,10 @@ impl Worker {
             std::thread::sleep(early);
             now = Instant::now();
         }
-        let behind = now.saturating_duration_since(*due);
-        if behind > SLOT {
+        if now.saturating_duration_since(*due) > SLOT {
             self.desk.counters.late_ticks.fetch_add(1, Ordering::Relaxed);
         }
-        if behind > BEHIND_MAX {
-            *due = now;
-        }
+        *due = catch_up_from(*due, now);
         now
     }
 
@@ -378,5 +380,94 @@ impl Seat {
         {
             tracing::debug!(leg = self.id.0, %error, "the socket stays as it was");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::audio::Codec;
+
+    fn open(leg: u64) -> Command {
+        let settings = LegSettings {
+            codec: Codec::Pcmu,
+            payload_type: 0,
+            telephone_event: None,
+            remote: "127.0.0.1:9".parse().unwrap(),
+            send: false,
+            ssrc: 0,
+            first_sequence: 0,
+            first_timestamp: 0,
+            silent_after: None,
+        };
+        let socket = RtpSocket::open(Ipv4Addr::LOCALHOST.into(), None, 0).unwrap();
+        Command::Open { leg: LegId(leg), socket, settings }
+    }
+
+    /// A worker without its thread, with `legs` legs opened in slot 0, and what it reports.
+    fn worker(legs: u64) -> (Worker, Receiver<Report>) {
+        let (sender, reports) = channel();
+        let counters = Arc::new(Counters { legs: AtomicUsize::new(legs as usize), ..Counters::default() });
+        let mut worker = Worker::new(counters, Box::new(move |report| drop(sender.send(report))));
+        for leg in 0..legs {
+            assert!(worker.handle_command(open(leg), 0, Instant::now()).is_continue());
+        }
+        (worker, reports)
+    }
+
+    #[test]
+    fn new_legs_fill_the_slots_that_come_next_evenly() {
+        let (mut worker, _reports) = worker(20);
+        let loads: Vec<usize> = worker.slots.iter().map(Vec::len).collect();
+        assert_eq!(loads[..9], [3, 3, 3, 3, 2, 2, 2, 2, 0]);
+        assert!(worker.handle_command(open(99), 18, Instant::now()).is_continue());
+        assert_eq!(worker.places.get(&LegId(99)), Some(&18), "the slots after 19 are 0, 1, 2 …");
+    }
+
+    #[test]
+    fn a_leg_that_panics_is_closed_and_its_neighbours_go_on() {
+        let (mut worker, reports) = worker(24);
+        let neighbours = worker.slots[3].len();
+        worker.each_leg(3, |seat, _| assert_ne!(seat.id, LegId(3), "this leg is broken"));
+        assert_eq!((worker.slots[3].len(), worker.places.len()), (neighbours - 1, 23));
+        let reported: Vec<Report> = reports.try_iter().collect();
+        assert_eq!(reported, [(LegId(3), Event::Closed(Default::default()))]);
+        assert_eq!(worker.desk.counters.legs.load(Ordering::Relaxed), 23);
+    }
+
+    #[test]
+    fn a_late_thread_catches_up_but_not_for_ever() {
+        let due = Instant::now();
+        for behind in [0, 1, 99, 100] {
+            assert_eq!(catch_up_from(due, due + Duration::from_millis(behind)), due, "{behind} ms are made up for");
+        }
+        let now = due + Duration::from_millis(101);
+        assert_eq!(catch_up_from(due, now), now, "more is left out");
+        let (worker, _reports) = worker(0);
+        worker.wait_until(&mut (due - Duration::from_millis(2)));
+        assert_eq!(worker.desk.counters.late_ticks.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_worker_that_is_stuck_refuses_instead_of_making_the_caller_wait() {
+        let (release, gate) = channel::<()>();
+        let (reporting, reported) = channel();
+        let report = move |_| {
+            let _ = reporting.send(());
+            let _ = gate.recv();
+        };
+        let worker = MediaWorker::start(7, report).unwrap();
+        worker.send(open(1)).unwrap();
+        // Nothing to play is reported at once, and the report does not return.
+        worker.send(Command::Play { leg: LegId(1), play: PlayId(1), segments: Box::new([]) }).unwrap();
+        reported.recv().unwrap();
+        let taken = (0..=COMMANDS_MAX).take_while(|_| worker.send(Command::Stop { leg: LegId(1) }).is_ok()).count();
+        assert_eq!(taken, COMMANDS_MAX);
+        let legs = worker.legs();
+        assert_eq!((worker.send(open(2)), worker.legs()), (Err(Refused::Full), legs));
+        drop(release);
     }
 }
