@@ -388,6 +388,64 @@ fn bye_settles_what_is_open() {
     assert_eq!((statuses(&actions), events(&actions)), (vec![200, 487], vec![ended(leg, EndCause::RemoteBye)]));
 }
 
+#[test]
+fn a_reinvite_without_offer_gets_ours_and_its_ack_brings_the_answer() {
+    let mut line = Line::new();
+    let mut call = Call::new("late2");
+    let leg = line.established(&mut call);
+    let actions = line.receive(call.request("INVITE", 2, "re", "Contact: <sip:alice@192.0.2.20>\r\n", ""));
+    assert_eq!(events(&actions), [Event::Reoffered { leg, offer: None }]);
+    line.accept(leg);
+    // While our offer has no answer, theirs has to wait.
+    let sdp = "Contact: <sip:alice@192.0.2.20>\r\nContent-Type: application/sdp\r\n";
+    assert_eq!(statuses(&line.receive(call.request("UPDATE", 3, "up", sdp, OFFER))), [491]);
+    let ack = line.receive(call.request("ACK", 2, "reack", "Content-Type: application/sdp\r\n", ANSWER));
+    let answer = Some(Bytes::from_static(ANSWER.as_bytes()));
+    assert_eq!(ack, [Action::Event(Event::Confirmed { leg, answer })]);
+}
+
+#[test]
+fn a_cancelled_reinvite_leaves_the_call_up() {
+    let mut line = Line::new();
+    let mut call = Call::new("undo");
+    let leg = line.established(&mut call);
+    let sdp = "Contact: <sip:alice@192.0.2.20>\r\nContent-Type: application/sdp\r\n";
+    line.receive(call.request("INVITE", 2, "re", sdp, OFFER));
+    let actions = line.receive(call.request("CANCEL", 2, "re", "", ""));
+    assert_eq!((statuses(&actions), events(&actions)), (vec![200, 487], vec![]));
+    assert_eq!(line.accept(leg), []);
+    assert_eq!(line.agent.dialogs(), 1);
+}
+
+#[test]
+fn hangup_settles_a_waiting_reoffer_first() {
+    let mut line = Line::new();
+    let mut call = Call::new("settle");
+    let leg = line.established(&mut call);
+    let sdp = "Contact: <sip:alice@192.0.2.20>\r\nContent-Type: application/sdp\r\n";
+    line.receive(call.request("UPDATE", 2, "up", sdp, OFFER));
+    let actions = line.ask(|agent, now, out| agent.hangup(now, leg, "", out));
+    assert_eq!(first_lines(&actions), ["487 Request Terminated".to_owned(), format!("BYE sip:alice@{PEER}")]);
+    line.advance(MINUTE);
+    assert_eq!((line.agent.dialogs(), line.agent.transactions()), (0, 0));
+}
+
+/// RFC 3261 §12.1.1 and §17.2.3 for peers of RFC 2543: no branch cookie, no From tag.
+#[test]
+fn an_old_phone_gets_through_a_whole_call() {
+    let mut line = Line::new();
+    let mut call = Call::new("old");
+    let old = |text: String| text.replace(";branch=z9hG4bK", ";branch=").replace(";tag=farold", "");
+    let actions = line.receive(old(call.invite()));
+    let [Event::Invited { leg, .. }] = events(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(first_lines(&line.receive(old(call.invite()))), ["100 Trying"]);
+    call.to_tag = peer::to_tag(&sent(&line.accept(leg))[0]);
+    let ack = line.receive(old(call.request("ACK", 1, "invite", "", "")));
+    assert_eq!(ack, [Action::Event(Event::Confirmed { leg, answer: None })]);
+    let bye = line.receive(old(call.request("BYE", 2, "bye", "", "")));
+    assert_eq!((statuses(&bye), events(&bye)), (vec![200], vec![ended(leg, EndCause::RemoteBye)]));
+}
+
 // ---- Refusals before anyone is asked ---------------------------------------------------------------------------------
 
 #[test]
@@ -449,6 +507,20 @@ fn full_and_draining_is_503_and_calls_go_on() {
     assert!(!line.is_alive("balancer"));
     assert_eq!(statuses(&line.receive(call.request("OPTIONS", 2, "o", "", ""))), [200]);
     assert_eq!(statuses(&line.receive(call.request("BYE", 3, "bye3", "", ""))), [200]);
+}
+
+#[test]
+fn a_flood_of_transactions_is_bounded() {
+    let mut settings = Settings::new(US.parse().unwrap());
+    settings.max_transactions = 2;
+    let mut line = Line::with(settings);
+    for id in ["a", "b"] {
+        let leg = line.invited(&Call::new(id));
+        line.ask(|agent, now, out| agent.reject(now, leg, &refuse(404), out));
+    }
+    assert_eq!(statuses(&line.receive(Call::new("c").invite())), [503]);
+    line.advance(MINUTE);
+    line.invited(&Call::new("d"));
 }
 
 /// RFC 3581 and RFC 3261 §18.2.2.

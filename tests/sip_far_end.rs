@@ -1,6 +1,8 @@
 //! Calls with a far end that is not ours: requests built and answers read by `rsip`, and every datagram we send judged by
 //! `sipx-sip`. What two strangers agree on is no private dialect.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on must stop")]
+
 mod peer;
 
 use std::convert::TryFrom;
@@ -21,7 +23,7 @@ fn request(method: Method, number: u32, to_tag: Option<&str>, body: &str) -> Byt
     let mut headers: rsip::Headers = vec![
         rsip::headers::Via::new(format!("SIP/2.0/UDP {PEER};branch={branch};rport")).into(),
         MaxForwards::new("70").into(),
-        rsip::headers::From::new(format!("Bob <sips:bob@biloxi.example.com>;tag=a73kszlfl")).into(),
+        rsip::headers::From::new("Bob <sips:bob@biloxi.example.com>;tag=a73kszlfl").into(),
         rsip::headers::To::new(format!("<sip:2363@{US}>{tag}")).into(),
         CallId::new("1j9FpLxk3uxtm8tn@biloxi.example.com").into(),
         rsip::headers::CSeq::new(format!("{number} {method}")).into(),
@@ -77,9 +79,9 @@ fn rsip_calls_us() {
     let ack = line.receive(request(Method::Ack, 1, Some(&to_tag), ""));
     assert_eq!(ack, [Action::Event(Event::Confirmed { leg, answer: None })]);
     let options = read(&judged(&line.receive(request(Method::Options, 2, Some(&to_tag), "")))[0]);
-    let allow = options.headers().iter().find_map(|header| match header {
-        Header::Allow(allow) => Some(allow.to_string()),
-        _ => None,
+    let allow = options.headers().iter().find_map(|header| {
+        let Header::Allow(allow) = header else { return None };
+        Some(allow.to_string())
     });
     assert_eq!(allow.as_deref(), Some("Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE"));
     let actions = line.receive(request(Method::Bye, 3, Some(&to_tag), ""));

@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(timers.first(), second.map(|at| (at, Owner::Leg(LegId(7)))));
         timers.arm(Owner::Leg(LegId(7)), &mut second, None);
         timers.arm(Owner::Server(1), &mut first, None);
-        assert!(timers.is_empty() && timers.len() == 0);
+        assert!(timers.is_empty());
         assert_eq!((first, second), (None, None));
     }
 }

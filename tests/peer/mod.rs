@@ -2,7 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::disallowed_methods, reason = "an arbitrary instant to count from")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -27,6 +29,8 @@ pub struct Line {
     pub now: Instant,
     pub start: Instant,
     pub peer: SocketAddr,
+    /// For each leg ever heard of, how often it ended.
+    pub ends: BTreeMap<LegId, u32>,
 }
 
 impl Line {
@@ -36,13 +40,20 @@ impl Line {
 
     pub fn with(settings: Settings) -> Self {
         let start = Instant::now();
-        Self { agent: UserAgent::new(settings, Ids::from_seed(7)), now: start, start, peer: PEER.parse().unwrap() }
+        Self {
+            agent: UserAgent::new(settings, Ids::from_seed(7)),
+            now: start,
+            start,
+            peer: PEER.parse().unwrap(),
+            ends: BTreeMap::new(),
+        }
     }
 
     /// Gives the user agent a datagram.
     pub fn receive(&mut self, datagram: impl Into<Bytes>) -> Vec<Action> {
         let mut out = Vec::new();
         self.agent.handle_datagram(self.now, self.peer, datagram.into(), &mut out);
+        self.note(&out);
         out
     }
 
@@ -50,7 +61,26 @@ impl Line {
     pub fn ask(&mut self, what: impl FnOnce(&mut UserAgent, Instant, &mut Vec<Action>)) -> Vec<Action> {
         let mut out = Vec::new();
         what(&mut self.agent, self.now, &mut out);
+        self.note(&out);
         out
+    }
+
+    /// Keeps `ends`, and holds each leg to it: nothing is told of a leg behind its end.
+    fn note(&mut self, actions: &[Action]) {
+        for event in events(actions) {
+            let leg = match &event {
+                Event::Invited { leg, .. }
+                | Event::Confirmed { leg, .. }
+                | Event::Reoffered { leg, .. }
+                | Event::Info { leg, .. }
+                | Event::Ringing { leg, .. }
+                | Event::Answered { leg, .. }
+                | Event::Ended { leg, .. } => *leg,
+            };
+            let ends = self.ends.entry(leg).or_default();
+            assert_eq!(*ends, 0, "told of a leg that is over: {event:?}");
+            *ends += u32::from(matches!(event, Event::Ended { .. }));
+        }
     }
 
     pub fn accept(&mut self, leg: LegId) -> Vec<Action> {
@@ -66,6 +96,7 @@ impl Line {
             self.now = at;
             let mut out = Vec::new();
             self.agent.handle_timeout(at, &mut out);
+            self.note(&out);
             all.extend(out.into_iter().map(|action| ((at - self.start).as_millis(), action)));
         }
         self.now = end;

@@ -169,8 +169,8 @@ mod tests {
     fn a_refusal_is_acknowledged_each_time_until_timer_d() {
         let (start, mut client) = machine();
         assert_eq!(client.handle_response(start, 486, || ACK), Answer::Refused(ACK));
-        assert_eq!(client.handle_response(start, 486, || Bytes::new()), Answer::Again(ACK));
-        assert_eq!(client.handle_response(start, 200, || Bytes::new()), Answer::Absorbed);
+        assert_eq!(client.handle_response(start, 486, Bytes::new), Answer::Again(ACK));
+        assert_eq!(client.handle_response(start, 200, Bytes::new), Answer::Absorbed);
         let ladder = run(start, &mut client, InviteClient::poll_timeout, InviteClient::handle_timeout);
         assert_eq!(ladder, ["32000 D terminated"]);
     }

@@ -102,3 +102,14 @@ impl Leg {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A confirmed call is one of these and the strings of its dialog, for hours.
+    #[test]
+    fn a_leg_is_small() {
+        assert!(size_of::<Leg>() <= 320, "{}", size_of::<Leg>());
+    }
+}

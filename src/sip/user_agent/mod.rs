@@ -27,7 +27,7 @@ use crate::sip::dialog::LocalTag;
 use crate::sip::timers::{Owner, Timers};
 use crate::sip::transaction::Timing;
 
-use leg::Leg;
+use leg::{Leg, Stage};
 use transactions::{Clients, Servers};
 
 /// What a user agent has to know of its surroundings; fixed for its life.
@@ -45,10 +45,12 @@ pub struct Settings {
     pub t4: Duration,
     /// At this many legs a new INVITE gets 503 with Retry-After.
     pub max_dialogs: usize,
+    /// At this many transactions of peers a new request gets 503 and leaves no trace, so that a flood cannot fill memory.
+    pub max_transactions: usize,
 }
 
 impl Settings {
-    /// The RFC's timers and room for 20,000 legs.
+    /// The RFC's timers, room for 20,000 legs and, at 32 s a transaction, for 4,000 new requests a second.
     #[must_use]
     pub fn new(contact: SocketAddr) -> Self {
         let timing = Timing::default();
@@ -59,6 +61,7 @@ impl Settings {
             t2: timing.t2,
             t4: timing.t4,
             max_dialogs: 20_000,
+            max_transactions: 131_072,
         }
     }
 }
@@ -115,7 +118,11 @@ impl UserAgent {
         let why = match owner {
             Owner::Server(id) => timer(self.servers.get(id)?.machine.poll_timeout())?,
             Owner::Client(id) => timer(self.clients.get(&id)?.machine.poll_timeout())?,
-            Owner::Leg(_) => Why::Retransmit2xx,
+            Owner::Leg(id) => match self.legs.get(&id)?.stage {
+                // Behind a CANCEL: 64·T1, the time that timer B would have given the INVITE (RFC 3261 §9.1).
+                Stage::Outgoing(_) => Why::Timer('B'),
+                Stage::Incoming | Stage::Established | Stage::Ending => Why::Retransmit2xx,
+            },
         };
         Some((at, why))
     }

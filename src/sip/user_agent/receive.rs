@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tracing::debug;
 
 use super::leg::{Leg, Pending, Stage};
-use super::transactions::{SERVER_TRANSACTIONS_MAX, ServerMachine};
+use super::transactions::ServerMachine;
 use super::{UserAgent, send};
 use crate::ids::LegId;
 use crate::sip::action::{Action, EndCause, Event, Invitation};
@@ -100,7 +100,7 @@ impl UserAgent {
     fn check(&self, envelope: &Envelope<'_>) -> Result<(), Refusal> {
         refusal::check_method(envelope.method)?;
         refusal::check_scheme(&envelope.uri)?;
-        if self.servers.len() >= SERVER_TRANSACTIONS_MAX {
+        if self.servers.len() >= self.settings.max_transactions {
             return Err(Refusal::Unavailable { retry_after: FULL_RETRY_AFTER });
         }
         Ok(())

@@ -74,7 +74,10 @@ impl UserAgent {
         if open.resend_at <= now {
             send(open.destination, open.response.clone(), out);
             open.interval = (open.interval * 2).min(self.timing.t2);
-            open.resend_at = (open.resend_at + open.interval).max(now);
+            open.resend_at += open.interval;
+            if open.resend_at <= now {
+                open.resend_at = now + open.interval;
+            }
         }
         self.arm_leg(id);
     }

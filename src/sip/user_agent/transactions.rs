@@ -16,10 +16,6 @@ use crate::sip::transaction::invite_server::InviteServer;
 use crate::sip::transaction::key::Key;
 use crate::sip::transaction::server::Server;
 
-/// Most server transactions at a time. Beyond it requests get 503 without a trace, so that a flood cannot fill memory.
-/// At 32 s each this is 4,000 new requests a second.
-pub const SERVER_TRANSACTIONS_MAX: usize = 131_072;
-
 /// The machine of a peer's request.
 #[derive(Debug)]
 pub enum ServerMachine {
