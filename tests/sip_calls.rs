@@ -1,5 +1,7 @@
 //! Calls through the user agent, message by message: what a far end sees and what the exchange is told.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+
 mod peer;
 
 use std::time::Duration;
