@@ -12,6 +12,7 @@ pub mod import;
 pub mod prompts;
 pub mod route;
 pub mod say;
+pub mod simulate;
 pub mod store;
 
 /// The voice of an operator's customer-service centre.
@@ -29,6 +30,7 @@ enum Command {
     Calls(calls::Args),
     Check(check::Args),
     Say(say::Args),
+    Simulate(simulate::Args),
     Hours(hours::Args),
     Route(route::Args),
     Prompts(prompts::Args),
@@ -43,6 +45,7 @@ pub fn main() -> ExitCode {
         Command::Calls(args) => calls::run(args),
         Command::Check(args) => check::run(args),
         Command::Say(args) => say::run(args),
+        Command::Simulate(args) => simulate::run(args),
         Command::Hours(args) => hours::run(args),
         Command::Route(args) => route::run(args),
         Command::Prompts(args) => prompts::run(args),

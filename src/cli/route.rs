@@ -67,7 +67,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// The user part of a SIP or tel URI, or the text itself, percent escapes read (RFC 3261 §19.1.2).
-fn user_part(text: &str) -> String {
+pub(super) fn user_part(text: &str) -> String {
     let scheme = ["sips:", "sip:", "tel:"].iter().find_map(|scheme| text.strip_prefix(scheme));
     let user = scheme.unwrap_or(text).split('@').next().unwrap_or("");
     let mut bytes = Vec::with_capacity(user.len());

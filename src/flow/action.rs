@@ -1,5 +1,7 @@
 //! The border of a running flow: what it is told and what it asks for.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use crate::case;
@@ -87,8 +89,8 @@ pub enum Utterance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u32);
 
-/// Something only the outside can answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Something only the outside can answer. Its `Debug` shows the digits of service arguments as `*`: some are secret.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Request {
     /// A self-service of the operator.
     Service {
@@ -115,6 +117,32 @@ pub enum Request {
     },
     /// Put a message into the outbox. Answered `queued`.
     Notify(Message),
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service { operator, service, args, idempotency } => {
+                let masked = args.iter().map(|(name, value)| (name, masked(&value.to_string())));
+                f.debug_struct("Service")
+                    .field("operator", operator)
+                    .field("service", service)
+                    .field("args", &masked.collect::<BTreeMap<_, _>>())
+                    .field("idempotency", idempotency)
+                    .finish()
+            }
+            Self::OpenCase(open) => f.debug_tuple("OpenCase").field(open).finish(),
+            Self::UpdateCase(update) => f.debug_tuple("UpdateCase").field(update).finish(),
+            Self::FindCase { operator, folio } => {
+                f.debug_struct("FindCase").field("operator", operator).field("folio", folio).finish()
+            }
+            Self::Notify(message) => f.debug_tuple("Notify").field(message).finish(),
+        }
+    }
+}
+
+fn masked(text: &str) -> String {
+    text.chars().map(|character| if character.is_ascii_digit() { '*' } else { character }).collect()
 }
 
 /// A message for the outbox; delivery comes later and elsewhere.

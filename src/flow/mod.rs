@@ -17,6 +17,7 @@ pub mod load;
 pub mod prompt;
 mod reader;
 pub mod session;
+pub mod simulator;
 pub mod source;
 pub mod step;
 pub mod template;
@@ -26,6 +27,7 @@ mod variables;
 pub use action::{Action, Answer, CallFacts, Event, Request, RequestId, Trace, Utterance};
 pub use load::{check, load};
 pub use session::{Session, Why};
+pub use simulator::Simulator;
 
 /// The checked flows of one operator.
 #[derive(Debug)]

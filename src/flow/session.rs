@@ -166,12 +166,26 @@ impl Session {
 
     /// True while a key would be used at once, or cut short what plays.
     #[must_use]
-    pub fn listens(&mut self) -> bool {
-        let flows = Arc::clone(&self.flows);
-        let operator = Arc::clone(&self.operator);
-        let now = self.facts.began;
-        let mut run = Run { session: self, flows: &flows, operator: &operator, now, out: &mut Vec::new() };
-        run.listens()
+    pub fn listens(&self) -> bool {
+        let step = self.flows.flow(self.at.flow).and_then(|flow| flow.step(self.at.step));
+        match (step, &self.running) {
+            (Some(step), Some(running)) if self.phase == Phase::Running => {
+                step.what.listens(running, self.live.playing.is_some())
+            }
+            (_, _) => false,
+        }
+    }
+
+    /// True while the caller is asked for something: a key is what the step waits for.
+    #[must_use]
+    pub fn expects_key(&self) -> bool {
+        let step = self.flows.flow(self.at.flow).and_then(|flow| flow.step(self.at.step));
+        self.listens()
+            && match step.map(|step| &step.what) {
+                Some(Kind::Play(_)) | None => false,
+                Some(Kind::Notice(notice)) => notice.asks(),
+                Some(_) => true,
+            }
     }
 
     /// True after `Finished`.
@@ -290,7 +304,7 @@ impl Run<'_> {
             Phase::Running => {}
             Phase::New | Phase::Leaving | Phase::Closing(_) | Phase::Finished => return None,
         }
-        if !self.listens() {
+        if !self.session.listens() {
             return None;
         }
         let digit = self.session.live.typed.pop()?;
@@ -346,23 +360,6 @@ impl Run<'_> {
         let after = step.what.handle(&mut running, input, &mut turn);
         self.session.running = Some(running);
         Some(after)
-    }
-
-    fn listens(&mut self) -> bool {
-        let Some((flow, step)) = self.step() else { return false };
-        let Some(running) = self.session.running.take() else { return false };
-        let turn = Turn {
-            now: self.now,
-            flow,
-            step,
-            operator: self.operator,
-            facts: &self.session.facts,
-            live: &mut self.session.live,
-            out: self.out,
-        };
-        let listens = step.what.listens(&running, &turn);
-        self.session.running = Some(running);
-        listens
     }
 
     fn leave(&mut self, leave: Leave) -> Option<Todo> {

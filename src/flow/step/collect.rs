@@ -182,8 +182,8 @@ impl StepKind for Collect {
         }
     }
 
-    fn listens(&self, _collecting: &Collecting, turn: &Turn<'_>) -> bool {
-        self.barge_in || !turn.is_playing()
+    fn listens(&self, _collecting: &Collecting, playing: bool) -> bool {
+        self.barge_in || !playing
     }
 }
 

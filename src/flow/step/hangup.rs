@@ -56,7 +56,7 @@ impl StepKind for Hangup {
         }
     }
 
-    fn listens(&self, (): &(), _turn: &Turn<'_>) -> bool {
+    fn listens(&self, (): &(), _playing: bool) -> bool {
         false
     }
 }

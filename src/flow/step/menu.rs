@@ -115,8 +115,8 @@ impl StepKind for Menu {
         }
     }
 
-    fn listens(&self, _choosing: &Choosing, turn: &Turn<'_>) -> bool {
-        self.barge_in || !turn.is_playing()
+    fn listens(&self, _choosing: &Choosing, playing: bool) -> bool {
+        self.barge_in || !playing
     }
 }
 

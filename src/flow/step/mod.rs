@@ -186,8 +186,8 @@ pub(crate) trait StepKind: Sized {
     /// Something happens while it waits.
     fn handle(&self, running: &mut Self::Running, input: Input, turn: &mut Turn<'_>) -> After;
 
-    /// True when it takes keys as it stands; otherwise they wait.
-    fn listens(&self, _running: &Self::Running, _turn: &Turn<'_>) -> bool {
+    /// True when it takes keys as it stands; otherwise they wait. `playing`: what it says is not over.
+    fn listens(&self, _running: &Self::Running, _playing: bool) -> bool {
         Self::SHEET.pace == Pace::Hears
     }
 }
@@ -254,9 +254,9 @@ macro_rules! steps {
                 }
             }
 
-            pub(crate) fn listens(&self, running: &Running, turn: &Turn<'_>) -> bool {
+            pub(crate) fn listens(&self, running: &Running, playing: bool) -> bool {
                 match (self, running) {
-                    $((Self::$Type(step), Running::$Type(running)) => step.listens(running, turn),)*
+                    $((Self::$Type(step), Running::$Type(running)) => step.listens(running, playing),)*
                     (_, _) => false,
                 }
             }

@@ -94,12 +94,17 @@ impl StepKind for Notice {
         }
     }
 
-    fn listens(&self, (): &(), turn: &Turn<'_>) -> bool {
-        self.barge_in || !turn.is_playing()
+    fn listens(&self, (): &(), playing: bool) -> bool {
+        self.barge_in || !playing
     }
 }
 
 impl Notice {
+    /// True when a key accepts or declines.
+    pub(crate) fn asks(&self) -> bool {
+        self.accept_key.is_some() || self.decline_key.is_some()
+    }
+
     fn heard(&self, turn: &mut Turn<'_>) -> After {
         if self.accept_key.is_none() {
             return self.leave(true, turn);

@@ -124,7 +124,7 @@ impl StepKind for Notify {
         }
     }
 
-    fn listens(&self, notifying: &Notifying, _turn: &Turn<'_>) -> bool {
+    fn listens(&self, notifying: &Notifying, _playing: bool) -> bool {
         matches!(self.channel, Channel::Asked { .. }) && !notifying.sending
     }
 }

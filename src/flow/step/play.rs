@@ -60,7 +60,7 @@ impl StepKind for Play {
         }
     }
 
-    fn listens(&self, (): &(), _turn: &Turn<'_>) -> bool {
+    fn listens(&self, (): &(), _playing: bool) -> bool {
         self.barge_in
     }
 }

@@ -162,7 +162,7 @@ impl StepKind for Verify {
         }
     }
 
-    fn listens(&self, verifying: &Verifying, _turn: &Turn<'_>) -> bool {
+    fn listens(&self, verifying: &Verifying, _playing: bool) -> bool {
         !verifying.asking
     }
 }
