@@ -10,7 +10,7 @@ use super::uri::{Scheme, Uri};
 use super::writer::Writer;
 
 /// Bodies of INFO that carry keys (RFC 6086 legacy usage; which digits they mean is read elsewhere).
-pub const INFO_TYPES: [&str; 3] = ["application/dtmf-relay", "application/dtmf", "audio/telephone-event"];
+pub const INFO_TYPES: [&str; 2] = ["application/dtmf-relay", "application/dtmf"];
 
 /// The one body that describes a session.
 pub const SDP: &str = "application/sdp";
