@@ -1,5 +1,557 @@
-//! One call, from INVITE to call record.
+//! One call, from INVITE to call record. Reads from top to bottom.
+//!
+//! A [`Call`] owns its leg's life, the flow session and the record; nothing else. Stages:
+//!
+//! ```text
+//!           offer understood, socket bound           flow over, or the caller gone
+//!  Opening ────────────────────────────────► InFlow ──────────────────────────────► Closing ──► record
+//!     └── no common codec, no socket, CANCEL ───────────────────────────────────────────▲
+//! ```
+//!
+//! In `Closing` three things end, in any order: the dialog (`Ended`), the stream (`Closed`) and the flow (its silent
+//! `on_hangup` steps). When all have ended the record is written, once, whatever happened before.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tracing::{debug, info, warn};
+
+use crate::audio::Codec;
+use crate::dtmf::{self, Digit, Ledger, Road};
+use crate::flow::{self, CallFacts, Session};
+use crate::ids::{CallKey, Ids};
+use crate::media::{self, LegSettings};
+use crate::now::Now;
+use crate::sdp::{self, Negotiated, Offer};
+use crate::sip::{EndCause, Rejection};
+
+pub mod action;
 pub mod record;
+pub mod tenant;
 
+pub use action::{Action, Event};
 pub use record::{CallRecord, PathEntry};
+pub use tenant::Tenant;
+
+/// Lines of path that a record holds at most; a longer call keeps its first ones and says so.
+pub const PATH_LINES_MAX: usize = 500;
+
+/// Codecs we speak, as we prefer them when the far end leaves us the choice.
+const PREFERENCE: &[Codec] = &[Codec::Pcmu, Codec::Pcma];
+
+/// What a call needs to know of its world, fixed when it begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// No RTP for this long ends the call; `None`: never.
+    pub silent_after: Option<Duration>,
+    /// No call lasts longer, whatever its flow says.
+    pub max_call: Duration,
+}
+
+/// One call. Made by [`Call::new`], told by [`Call::handle`], over when it returned [`Action::Record`].
+pub struct Call {
+    tenant: Arc<Tenant>,
+    limits: Limits,
+    began: Now,
+    stage: Stage,
+    session: Session,
+    ledger: Ledger,
+    stream: StreamIdentity,
+    /// Where the far end sends to, once the socket is bound.
+    local: Option<SocketAddr>,
+    dialog: Part,
+    media: Part,
+    flow: Part,
+    recorded: bool,
+    record: Box<CallRecord>,
+}
+
+/// Where a call is in its life.
+#[derive(Debug)]
+enum Stage {
+    /// The socket is being bound; `offer` is the INVITE's, `None` for a late offer.
+    Opening { offer: Option<Offer> },
+    /// The INVITE had no offer: ours went out in the 200, the ACK brings the answer (RFC 3264 §4). The flow begins then.
+    AwaitingAnswer,
+    /// The flow runs.
+    InFlow {
+        /// Our SDP answer, until the flow answers the call.
+        answer: Bytes,
+    },
+    /// Waiting for the last parts to end.
+    Closing,
+}
+
+/// The life of each part that must end before the record is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    NotBegun,
+    Running,
+    Over,
+}
+
+/// Our stream's identity for the leg's whole life (RFC 3550 §5.1).
+#[derive(Clone, Copy, Debug)]
+struct StreamIdentity {
+    ssrc: u32,
+    first_sequence: u16,
+    first_timestamp: u32,
+    /// `o=` session id and version (RFC 8866 §5.2).
+    session: u64,
+    version: u64,
+}
+
+/// What the INVITE said, after routing.
+#[derive(Clone, Debug)]
+pub struct Invited {
+    /// Flow id to begin in.
+    pub flow: String,
+    /// The called number as it arrived.
+    pub called: String,
+    /// The called number as the route matched it.
+    pub number: String,
+    /// An extension that came with the INVITE.
+    pub extension: Option<String>,
+    /// The caller's number, normalised.
+    pub caller: Option<String>,
+    /// SIP Call-ID.
+    pub sip_call_id: String,
+    /// The SDP offer.
+    pub offer: Option<Bytes>,
+}
+
+impl Call {
+    /// A call that has just been invited. The first actions say whether it opens or is refused (488 without a common codec,
+    /// 400 for an offer that is none).
+    ///
+    /// `None` when the flow does not exist in this snapshot, which a checked snapshot rules out.
+    #[must_use]
+    pub fn new(
+        now: Now,
+        invited: Invited,
+        tenant: Arc<Tenant>,
+        limits: Limits,
+        ids: &mut Ids,
+        out: &mut Vec<Action>,
+    ) -> Option<Self> {
+        let key = CallKey(call_key(now, ids).into());
+        let facts = CallFacts {
+            key: key.clone(),
+            caller: invited.caller.clone(),
+            called: invited.number.clone(),
+            extension: invited.extension.clone(),
+            began: now,
+        };
+        let session = Session::new(tenant.flows.clone(), tenant.operator.clone(), &invited.flow, facts)?;
+        let record = Box::new(CallRecord {
+            key,
+            operator: tenant.operator.id.clone(),
+            flow: invited.flow,
+            sip_call_id: invited.sip_call_id,
+            called: invited.called,
+            caller: invited.caller.unwrap_or_default(),
+            class: tenant.operator.class.clone(),
+            began: now.wall,
+            answered: None,
+            ended: now.wall,
+            result: String::new(),
+            cause: String::new(),
+            folios: Vec::new(),
+            path: Vec::new(),
+            media: media::LegReport::default(),
+        });
+        let random = ids.next_u64();
+        let mut call = Self {
+            tenant,
+            limits,
+            began: now,
+            stage: Stage::Closing,
+            session,
+            ledger: Ledger::default(),
+            stream: StreamIdentity {
+                ssrc: (random >> 32) as u32,
+                first_sequence: random as u16,
+                first_timestamp: ids.next_u64() as u32,
+                session: ids.next_u64() >> 2,
+                version: 1,
+            },
+            local: None,
+            dialog: Part::Running,
+            media: Part::NotBegun,
+            flow: Part::NotBegun,
+            recorded: false,
+            record,
+        };
+        call.open(now, invited.offer, out);
+        Some(call)
+    }
+
+    /// The call's key.
+    #[must_use]
+    pub fn key(&self) -> &CallKey {
+        &self.record.key
+    }
+
+    fn open(&mut self, now: Now, offer: Option<Bytes>, out: &mut Vec<Action>) {
+        let offer = match offer.map(|offer| Offer::parse(&offer)).transpose() {
+            Ok(offer) => offer,
+            Err(error) => return self.refuse(now, error.status(), error.to_string(), out),
+        };
+        self.stage = Stage::Opening { offer };
+        out.push(Action::OpenMedia);
+    }
+
+    /// Tells the call what happened.
+    pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Action>) {
+        match event {
+            Event::MediaOpened(local) => self.media_opened(now, local, out),
+            Event::MediaFailed(why) => {
+                warn!(cause = %why, "no socket for the call's media");
+                self.refuse(now, 503, format!("no media port: {why}"), out);
+            }
+            Event::Confirmed(answer) => self.confirmed(now, answer, out),
+            Event::Reoffered(offer) => self.reoffered(now, offer, out),
+            Event::Info { content_type, body } => match dtmf::info::parse(&content_type, &body) {
+                Ok((digit, _)) => self.pressed(now, digit, Road::Info, out),
+                Err(error) => debug!(%error, "INFO without a digit"),
+            },
+            Event::Ended(cause) => self.dialog_ended(now, &cause, out),
+            Event::Media(media::Event::Digit(digit)) => self.pressed(now, digit, Road::TelephoneEvent, out),
+            Event::Media(media::Event::Played(play)) => self.tell_flow(now, flow::Event::Played(play), out),
+            Event::Media(media::Event::Learned(address)) => {
+                self.note(now, "media", format!("sends to {address}, where the caller's packets come from"));
+            }
+            Event::Media(media::Event::Silent) => self.media_silent(now, out),
+            Event::Media(media::Event::Closed(report)) => {
+                self.record.media = report;
+                self.media = Part::Over;
+            }
+            Event::Answered(id, answer) => {
+                if let flow::Answer::Result { values, .. } = &answer
+                    && let Some(folio) = values.get("folio")
+                {
+                    let folio = folio.to_string();
+                    if !self.record.folios.contains(&folio) {
+                        self.record.folios.push(folio);
+                    }
+                }
+                self.tell_flow(now, flow::Event::Answered(id, answer), out);
+            }
+            Event::ShutDown => self.hang_up(now, "the engine stops", out),
+        }
+        self.finish_if_over(now, out);
+    }
+
+    /// When the call wants to be woken, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, Why)> {
+        let flow = (self.flow == Part::Running).then(|| self.session.poll_timeout()).flatten();
+        let limit =
+            (!matches!(self.stage, Stage::Closing)).then(|| (self.began.instant + self.limits.max_call, Why::MaxCall));
+        flow.map(|(at, why)| (at, Why::Flow(why))).into_iter().chain(limit).min_by_key(|(at, _)| *at)
+    }
+
+    /// Tells the call that the moment of [`Call::poll_timeout`] has come.
+    pub fn handle_timeout(&mut self, now: Now, out: &mut Vec<Action>) {
+        if now.instant >= self.began.instant + self.limits.max_call && !matches!(self.stage, Stage::Closing) {
+            self.record.cause = "the longest call allowed was reached".into();
+            self.hang_up(now, "maximum duration", out);
+        } else if self.flow == Part::Running {
+            let mut actions = Vec::new();
+            self.session.handle_timeout(now, &mut actions);
+            self.carry_out(now, actions, out);
+        }
+        self.finish_if_over(now, out);
+    }
+
+    /// A bug in this call's own code was caught: end it, write what is known, leave the others alone.
+    pub fn abort(&mut self, now: Now, out: &mut Vec<Action>) {
+        self.record.cause = "internal fault: the call was ended, see the log".into();
+        self.flow = Part::Over;
+        self.close(out);
+        self.finish_if_over(now, out);
+    }
+
+    fn media_opened(&mut self, now: Now, local: SocketAddr, out: &mut Vec<Action>) {
+        self.local = Some(local);
+        let Stage::Opening { offer } = std::mem::replace(&mut self.stage, Stage::Closing) else {
+            return out.push(Action::CloseMedia);
+        };
+        match offer {
+            Some(offer) => match sdp::answer(&offer, local, self.stream.session, self.stream.version, &[]) {
+                Ok((answer, negotiated)) => {
+                    self.stage = Stage::InFlow { answer };
+                    self.start_media(&negotiated, out);
+                }
+                Err(error) => {
+                    out.push(Action::CloseMedia);
+                    return self.refuse(now, error.status(), error.to_string(), out);
+                }
+            },
+            None => {
+                self.stage = Stage::AwaitingAnswer;
+                self.record.answered = Some(now.wall);
+                return out.push(Action::Accept(sdp::offer(
+                    local,
+                    self.stream.session,
+                    self.stream.version,
+                    PREFERENCE,
+                )));
+            }
+        }
+        self.flow = Part::Running;
+        self.tell_flow(now, flow::Event::Start, out);
+    }
+
+    fn start_media(&mut self, negotiated: &Negotiated, out: &mut Vec<Action>) {
+        self.media = Part::Running;
+        out.push(Action::StartMedia(self.leg_settings(negotiated)));
+    }
+
+    fn leg_settings(&self, negotiated: &Negotiated) -> LegSettings {
+        LegSettings {
+            codec: negotiated.codec,
+            payload_type: negotiated.payload_type,
+            telephone_event: negotiated.telephone_event,
+            remote: negotiated.remote,
+            send: negotiated.send,
+            ssrc: self.stream.ssrc,
+            first_sequence: self.stream.first_sequence,
+            first_timestamp: self.stream.first_timestamp,
+            silent_after: self.limits.silent_after,
+        }
+    }
+
+    /// The flow wants the call answered: 200 with our SDP.
+    fn answer(&mut self, now: Now, out: &mut Vec<Action>) {
+        if self.record.answered.is_some() {
+            return;
+        }
+        let Stage::InFlow { answer } = &mut self.stage else { return };
+        out.push(Action::Accept(std::mem::take(answer)));
+        self.record.answered = Some(now.wall);
+        info!("answered");
+        self.note(now, "sip", "answered".into());
+    }
+
+    fn confirmed(&mut self, now: Now, answer: Option<Bytes>, out: &mut Vec<Action>) {
+        if !matches!(self.stage, Stage::AwaitingAnswer) {
+            return;
+        }
+        let negotiated = answer
+            .ok_or_else(|| "the ACK brought no answer to our offer".to_owned())
+            .and_then(|answer| sdp::read_answer(&answer).map_err(|error| error.to_string()));
+        match negotiated {
+            Ok(negotiated) => {
+                self.stage = Stage::InFlow { answer: Bytes::new() };
+                self.start_media(&negotiated, out);
+                self.flow = Part::Running;
+                self.tell_flow(now, flow::Event::Start, out);
+            }
+            Err(why) => {
+                self.record.cause = why;
+                self.hang_up(now, "no usable SDP answer", out);
+            }
+        }
+    }
+
+    /// RFC 3264 §8: the same stream goes on, perhaps elsewhere, perhaps held.
+    fn reoffered(&mut self, now: Now, offer: Option<Bytes>, out: &mut Vec<Action>) {
+        let (Some(local), Stage::InFlow { .. }) = (self.local, &self.stage) else {
+            return out.push(Action::Reject(Rejection { status: 491, retry_after: None, warning: None }));
+        };
+        self.stream.version += 1;
+        let Some(offer) = offer else {
+            // RFC 3261 §14.2: a re-INVITE without SDP asks for our offer. The stream stays as it was negotiated.
+            return out.push(Action::Accept(sdp::offer(local, self.stream.session, self.stream.version, PREFERENCE)));
+        };
+        let result = Offer::parse(&offer).map_err(|error| (error.status(), error.to_string())).and_then(|offer| {
+            sdp::answer(&offer, local, self.stream.session, self.stream.version, &[])
+                .map_err(|error| (error.status(), error.to_string()))
+        });
+        match result {
+            Ok((answer, negotiated)) => {
+                self.note(now, "sip", format!("re-INVITE: media to {}", negotiated.remote));
+                out.push(Action::Accept(answer));
+                out.push(Action::Retarget(self.leg_settings(&negotiated)));
+            }
+            Err((status, why)) => {
+                out.push(Action::Reject(Rejection { status, retry_after: None, warning: Some(why) }));
+            }
+        }
+    }
+
+    fn pressed(&mut self, now: Now, digit: Digit, road: Road, out: &mut Vec<Action>) {
+        if self.ledger.enter(now.instant, road, digit) {
+            self.tell_flow(now, flow::Event::Digit(digit), out);
+        }
+    }
+
+    fn media_silent(&mut self, now: Now, out: &mut Vec<Action>) {
+        self.record.cause = "no RTP from the caller: check the path of media, NAT and firewalls".into();
+        warn!("no RTP from the caller for the configured time: the call ends");
+        self.hang_up(now, "no RTP", out);
+    }
+
+    fn tell_flow(&mut self, now: Now, event: flow::Event, out: &mut Vec<Action>) {
+        if self.flow == Part::Running {
+            let mut actions = Vec::new();
+            self.session.handle(now, event, &mut actions);
+            self.carry_out(now, actions, out);
+        }
+    }
+
+    fn carry_out(&mut self, now: Now, actions: Vec<flow::Action>, out: &mut Vec<Action>) {
+        for action in actions {
+            match action {
+                flow::Action::Answer => self.answer(now, out),
+                flow::Action::Play { play, utterances } => {
+                    let segments = self.tenant.segments(&utterances);
+                    if self.media == Part::Running {
+                        out.push(Action::Play { play, segments });
+                    }
+                }
+                flow::Action::StopPlaying => {
+                    if self.media == Part::Running {
+                        out.push(Action::StopPlaying);
+                    }
+                }
+                flow::Action::Request { id, request, timeout } => {
+                    out.push(Action::Request { id, request, timeout });
+                }
+                flow::Action::Trace(trace) => self.note(now, &trace.place, trace.what),
+                flow::Action::Result(result) => self.record.result = result,
+                flow::Action::Finished { cause } => {
+                    self.flow = Part::Over;
+                    if self.record.cause.is_empty() && !matches!(self.stage, Stage::Closing) {
+                        self.record.cause = format!("the flow ended: {cause}");
+                    }
+                    self.close(out);
+                }
+            }
+        }
+    }
+
+    /// The caller is gone, or has to go: the flow's silent steps still run.
+    fn hang_up(&mut self, now: Now, reason: &'static str, out: &mut Vec<Action>) {
+        if self.record.cause.is_empty() {
+            self.record.cause = reason.into();
+        }
+        self.close(out);
+        if self.flow == Part::NotBegun {
+            self.flow = Part::Over;
+        }
+        self.tell_flow(now, flow::Event::HungUp, out);
+    }
+
+    /// Ends dialog and stream, whichever still runs; the flow goes on until it says `Finished`.
+    fn close(&mut self, out: &mut Vec<Action>) {
+        let was_open = !matches!(self.stage, Stage::Closing);
+        self.stage = Stage::Closing;
+        if self.dialog == Part::Running && was_open {
+            match self.record.answered {
+                Some(_) => out.push(Action::HangUp("normal call clearing")),
+                // RFC 3261 §21.4.18: the flow ended without answering.
+                None => out.push(Action::Reject(Rejection { status: 480, retry_after: None, warning: None })),
+            }
+        }
+        if was_open {
+            if self.media == Part::NotBegun {
+                self.media = Part::Over;
+            }
+            out.push(Action::CloseMedia);
+        }
+    }
+
+    fn refuse(&mut self, now: Now, status: u16, why: String, out: &mut Vec<Action>) {
+        self.note(now, "sip", format!("refused with {status}: {why}"));
+        self.record.cause.clone_from(&why);
+        self.stage = Stage::Closing;
+        self.flow = Part::Over;
+        self.media = Part::Over;
+        let retry_after = (status == 503).then_some(RETRY_AFTER_SECONDS);
+        out.push(Action::Reject(Rejection { status, retry_after, warning: Some(why) }));
+    }
+
+    fn dialog_ended(&mut self, now: Now, cause: &EndCause, out: &mut Vec<Action>) {
+        self.dialog = Part::Over;
+        self.note(now, "sip", cause.explain());
+        if self.record.cause.is_empty() {
+            self.record.cause = cause.explain();
+        }
+        info!(cause = %cause.explain(), "ended");
+        let caller_left = !matches!(self.stage, Stage::Closing);
+        if caller_left {
+            self.record.cause = cause.explain();
+        }
+        self.close_quietly(out);
+        if self.flow == Part::NotBegun {
+            self.flow = Part::Over;
+        }
+        if caller_left {
+            self.tell_flow(now, flow::Event::HungUp, out);
+        }
+    }
+
+    /// Ends the stream of a leg whose dialog is over.
+    fn close_quietly(&mut self, out: &mut Vec<Action>) {
+        if !matches!(self.stage, Stage::Closing) {
+            self.stage = Stage::Closing;
+            if self.media == Part::NotBegun {
+                self.media = Part::Over;
+            }
+            out.push(Action::CloseMedia);
+        }
+    }
+
+    fn finish_if_over(&mut self, now: Now, out: &mut Vec<Action>) {
+        let all_over = [self.dialog, self.media, self.flow].iter().all(|part| *part == Part::Over);
+        if !all_over || self.recorded {
+            return;
+        }
+        self.recorded = true;
+        if self.record.result.is_empty() {
+            self.record.result = match (self.record.answered, self.record.cause.as_str()) {
+                (None, _) => "rechazada",
+                (Some(_), cause) if cause.starts_with("the flow ended") => "informacion",
+                (Some(_), _) => "abandono",
+            }
+            .into();
+        }
+        self.record.ended = now.wall;
+        out.push(Action::Record(self.record.clone()));
+    }
+
+    fn note(&mut self, now: Now, place: &str, what: String) {
+        let at_ms = now.instant.saturating_duration_since(self.began.instant).as_millis();
+        let at_ms = u64::try_from(at_ms).unwrap_or(u64::MAX);
+        debug!(step = %place, "{what}");
+        match self.record.path.len() {
+            0..PATH_LINES_MAX => self.record.path.push(PathEntry { at_ms, place: place.into(), what }),
+            PATH_LINES_MAX => {
+                let what = format!("the path is longer than {PATH_LINES_MAX} lines: the rest is not kept");
+                self.record.path.push(PathEntry { at_ms, place: "call".into(), what });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Why a call wants to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// A timer of the running flow.
+    Flow(flow::Why),
+    /// The longest call allowed.
+    MaxCall,
+}
+
+/// `20260315-083000-k7m2p9`: sorts by time, and six random characters tell calls of one second apart.
+fn call_key(now: Now, ids: &mut Ids) -> String {
+    format!("{}-{}", now.wall.strftime("%Y%m%d-%H%M%S"), ids.token(6))
+}
+
+/// How long a peer should wait after a 503 for want of ports.
+const RETRY_AFTER_SECONDS: u32 = 5;

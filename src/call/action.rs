@@ -1,0 +1,81 @@
+//! What a call is told, and what it asks for.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::call::CallRecord;
+use crate::flow::{Answer, Request, RequestId};
+use crate::ids::PlayId;
+use crate::media::{self, LegSettings, Segment};
+use crate::sip::{EndCause, Rejection};
+
+/// What a call is told after it was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The leg's socket is bound to this address (as the far end should send to it).
+    MediaOpened(SocketAddr),
+    /// No socket could be had; the reason is for ops.
+    MediaFailed(String),
+    /// Our 200 was acknowledged; the ACK's SDP if the INVITE had none.
+    Confirmed(Option<Bytes>),
+    /// The far end asks for other media within the call.
+    Reoffered(Option<Bytes>),
+    /// SIP INFO: perhaps a digit.
+    Info {
+        /// Content-Type, lower case.
+        content_type: String,
+        /// The body.
+        body: Bytes,
+    },
+    /// The SIP side of the leg is over.
+    Ended(EndCause),
+    /// The leg's media.
+    Media(media::Event),
+    /// A request of the flow was answered.
+    Answered(RequestId, Answer),
+    /// The engine stops: end the call in order.
+    ShutDown,
+}
+
+/// What a call asks for, in order. All of it concerns the call's own leg.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Bind a socket; `MediaOpened` or `MediaFailed` follows.
+    OpenMedia,
+    /// Hand the socket to a media worker: the stream begins.
+    StartMedia(LegSettings),
+    /// The stream goes elsewhere from now on.
+    Retarget(LegSettings),
+    /// Play this in place of what plays.
+    Play {
+        /// Its number.
+        play: PlayId,
+        /// What to play.
+        segments: Box<[Segment]>,
+    },
+    /// Stop what plays.
+    StopPlaying,
+    /// End the stream and give the socket back; `media::Event::Closed` follows if it was started.
+    CloseMedia,
+    /// Send a provisional answer with SDP (183).
+    Progress(Bytes),
+    /// Send 200 with this SDP.
+    Accept(Bytes),
+    /// Refuse the INVITE or re-INVITE.
+    Reject(Rejection),
+    /// End the dialog; the text goes into the Reason header.
+    HangUp(&'static str),
+    /// Ask the outside; exactly one `Answered` follows.
+    Request {
+        /// Its number within the call.
+        id: RequestId,
+        /// What is asked.
+        request: Request,
+        /// How long it may take.
+        timeout: Duration,
+    },
+    /// The call is over: store this. The last action of a call.
+    Record(Box<CallRecord>),
+}

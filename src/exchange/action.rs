@@ -1,0 +1,100 @@
+//! The border of the engine: what the edge tells it, and what it asks of the edge.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::call::CallRecord;
+use crate::flow::{Answer, Request, RequestId};
+use crate::ids::{LegId, PlayId};
+use crate::media::{self, LegSettings, Segment};
+use crate::sip;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A datagram on the SIP socket.
+    Datagram {
+        /// Where it came from.
+        source: SocketAddr,
+        /// Its bytes.
+        bytes: Bytes,
+    },
+    /// The answer to [`Output::OpenMedia`]: where the far end should send to, or why there is no socket.
+    MediaOpened {
+        /// Which leg.
+        leg: LegId,
+        /// The advertised address, or the reason for ops.
+        local: Result<SocketAddr, String>,
+    },
+    /// A media worker's report.
+    Media(LegId, media::Event),
+    /// The answer to [`Output::Request`].
+    Answered {
+        /// Which leg's call asked.
+        leg: LegId,
+        /// The number it asked under.
+        id: RequestId,
+        /// The answer.
+        answer: Answer,
+    },
+    /// No new calls from now on: 503 with Retry-After (a drain).
+    Drain {
+        /// Seconds for Retry-After.
+        retry_after: u32,
+    },
+    /// End every call in order.
+    ShutDown,
+}
+
+/// Something to be done by the edge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send on the SIP socket.
+    Datagram {
+        /// Where to.
+        destination: SocketAddr,
+        /// A whole SIP message.
+        bytes: Bytes,
+    },
+    /// Bind a socket for this leg; answer with [`Input::MediaOpened`].
+    OpenMedia {
+        /// Which leg.
+        leg: LegId,
+        /// Where the INVITE came from: the address to advertise may depend on it.
+        peer: IpAddr,
+    },
+    /// Hand the leg's socket to a media worker.
+    StartMedia(LegId, LegSettings),
+    /// The leg's far end has moved.
+    Retarget(LegId, LegSettings),
+    /// Play on this leg.
+    Play(LegId, PlayId, Box<[Segment]>),
+    /// Stop what plays on this leg.
+    StopPlaying(LegId),
+    /// End the leg's stream and close its socket. A leg that was started reports `Closed`.
+    CloseMedia(LegId),
+    /// Carry this out and answer with [`Input::Answered`], by then or with an error.
+    Request {
+        /// Which leg's call asks.
+        leg: LegId,
+        /// The number it asks under.
+        id: RequestId,
+        /// What it asks.
+        request: Request,
+        /// How long it may take.
+        timeout: Duration,
+    },
+    /// Store this record.
+    Record(Box<CallRecord>),
+}
+
+/// Why the exchange wants to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// A SIP timer.
+    Sip(sip::Why),
+    /// This call's timer.
+    Call(LegId),
+}

@@ -1,0 +1,317 @@
+//! The whole engine without I/O: user agent, calls, routes, one timer index.
+//!
+//! Everything that happens comes in through [`Exchange::handle`]; everything that is to be done comes back from the same
+//! call. Actions of one part become events of another in one place only, `Exchange::dispatch`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::{Span, debug, error, info, info_span};
+
+use crate::call::{self, Call, Invited};
+use crate::ids::{Ids, LegId};
+use crate::now::Now;
+use crate::sip::{self, Invitation, Rejection, UserAgent};
+
+pub mod action;
+pub mod snapshot;
+
+pub use action::{Input, Output, Why};
+pub use snapshot::{Admission, Snapshot};
+
+/// The limits an exchange keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// More calls than this at a time get 503 with Retry-After.
+    pub calls: usize,
+    /// What each call keeps.
+    pub call: call::Limits,
+}
+
+/// The engine. One thread owns it; it knows no clock, socket or database.
+pub struct Exchange {
+    user_agent: UserAgent,
+    snapshot: Arc<Snapshot>,
+    limits: Limits,
+    ids: Ids,
+    calls: BTreeMap<LegId, Line>,
+    /// One entry for each call that waits for a moment.
+    timers: BTreeSet<(Instant, LegId)>,
+    /// Buffers kept between inputs, so that the common path does not allocate.
+    sip_actions: Vec<sip::Action>,
+    call_actions: Vec<call::Action>,
+}
+
+/// A call with what the exchange keeps beside it.
+struct Line {
+    call: Call,
+    /// Where the INVITE came from.
+    peer: IpAddr,
+    span: Span,
+    wake: Option<Instant>,
+}
+
+/// One step of `Exchange::dispatch`.
+enum Step {
+    Sip(sip::Action),
+    Call(LegId, call::Action),
+}
+
+/// Steps that one input may cause before the exchange says that something goes in circles.
+const STEPS_MAX: usize = 10_000;
+
+impl Exchange {
+    /// An exchange without calls.
+    #[must_use]
+    pub fn new(user_agent: UserAgent, snapshot: Arc<Snapshot>, limits: Limits, ids: Ids) -> Self {
+        Self {
+            user_agent,
+            snapshot,
+            limits,
+            ids,
+            calls: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            sip_actions: Vec::new(),
+            call_actions: Vec::new(),
+        }
+    }
+
+    /// Tells the exchange what happened; `out` gets what is to be done, in order.
+    pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Datagram { source, .. } if self.snapshot.admit(source) == Admission::Ignore => {}
+            Input::Datagram { source, bytes } => {
+                self.user_agent.handle_datagram(now.instant, source, bytes, &mut self.sip_actions);
+                self.dispatch(now, None, out);
+            }
+            Input::MediaOpened { leg, local } => {
+                let event = match local {
+                    Ok(local) => call::Event::MediaOpened(local),
+                    Err(why) => call::Event::MediaFailed(why),
+                };
+                if !self.calls.contains_key(&leg) {
+                    out.push(Output::CloseMedia(leg));
+                }
+                self.tell(now, leg, event, out);
+            }
+            Input::Media(leg, event) => self.tell(now, leg, call::Event::Media(event), out),
+            Input::Answered { leg, id, answer } => self.tell(now, leg, call::Event::Answered(id, answer), out),
+            Input::Drain { retry_after } => self.user_agent.drain(retry_after),
+            Input::ShutDown => {
+                let legs: Vec<LegId> = self.calls.keys().copied().collect();
+                for leg in legs {
+                    self.tell(now, leg, call::Event::ShutDown, out);
+                }
+            }
+        }
+    }
+
+    /// When the exchange wants to be woken, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, Why)> {
+        let sip = self.user_agent.poll_timeout().map(|(at, why)| (at, Why::Sip(why)));
+        let call = self.timers.first().map(|(at, leg)| (*at, Why::Call(*leg)));
+        sip.into_iter().chain(call).min_by_key(|(at, _)| *at)
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.user_agent.poll_timeout().is_some_and(|(at, _)| at <= now.instant) {
+            self.user_agent.handle_timeout(now.instant, &mut self.sip_actions);
+            self.dispatch(now, None, out);
+        }
+        while let Some((at, leg)) = self.timers.first().copied()
+            && at <= now.instant
+        {
+            self.timers.pop_first();
+            if let Some(line) = self.calls.get_mut(&leg) {
+                line.wake = None;
+            }
+            self.with_call(now, leg, |call, actions| call.handle_timeout(now, actions));
+            self.dispatch(now, Some(leg), out);
+        }
+    }
+
+    /// Calls that have begun and have no record yet.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// New calls get this snapshot; calls under way keep theirs.
+    pub fn publish(&mut self, snapshot: Arc<Snapshot>) {
+        self.snapshot = snapshot;
+    }
+
+    fn tell(&mut self, now: Now, leg: LegId, event: call::Event, out: &mut Vec<Output>) {
+        self.with_call(now, leg, |call, actions| call.handle(now, event, actions));
+        self.dispatch(now, Some(leg), out);
+    }
+
+    /// Runs one call's own code: a bug there costs that caller, not the others. Keeps the call's timer in the index.
+    fn with_call(&mut self, now: Now, leg: LegId, run: impl FnOnce(&mut Call, &mut Vec<call::Action>)) {
+        let Some(line) = self.calls.get_mut(&leg) else { return debug!(?leg, "an event for a call that is over") };
+        let actions = &mut self.call_actions;
+        let guard = line.span.enter();
+        if catch_unwind(AssertUnwindSafe(|| run(&mut line.call, actions))).is_err() {
+            error!("a bug in this call's code: the call ends, the others go on");
+            line.call.abort(now, actions);
+        }
+        drop(guard);
+        let wake = line.call.poll_timeout().map(|(at, _)| at);
+        if wake != line.wake {
+            if let Some(at) = line.wake {
+                self.timers.remove(&(at, leg));
+            }
+            if let Some(at) = wake {
+                self.timers.insert((at, leg));
+            }
+            line.wake = wake;
+        }
+    }
+
+    /// Turns the actions of one part into events of another until none is left: breadth first, bounded, routing only.
+    /// `leg` is the call whose actions wait in `call_actions`.
+    fn dispatch(&mut self, now: Now, leg: Option<LegId>, out: &mut Vec<Output>) {
+        let mut steps: VecDeque<Step> = VecDeque::new();
+        self.collect(leg, &mut steps);
+        let mut taken = 0;
+        while let Some(step) = steps.pop_front() {
+            taken += 1;
+            if taken > STEPS_MAX {
+                error!("one input caused more than {STEPS_MAX} steps: the rest is dropped");
+                debug_assert!(taken <= STEPS_MAX, "the exchange goes in circles");
+                break;
+            }
+            let leg = match step {
+                Step::Sip(sip::Action::Send { destination, datagram }) => {
+                    out.push(Output::Datagram { destination, bytes: datagram });
+                    None
+                }
+                Step::Sip(sip::Action::Event(event)) => self.sip_event(now, event),
+                Step::Call(leg, action) => {
+                    self.call_action(now, leg, action, out);
+                    None
+                }
+            };
+            self.collect(leg, &mut steps);
+        }
+    }
+
+    fn collect(&mut self, leg: Option<LegId>, steps: &mut VecDeque<Step>) {
+        steps.extend(self.sip_actions.drain(..).map(Step::Sip));
+        if let Some(leg) = leg {
+            steps.extend(self.call_actions.drain(..).map(|action| Step::Call(leg, action)));
+        }
+    }
+
+    /// What the user agent tells goes to the call that owns the leg. Returns the leg whose call has acted.
+    fn sip_event(&mut self, now: Now, event: sip::Event) -> Option<LegId> {
+        let (leg, event) = match event {
+            sip::Event::Invited { leg, invitation } => {
+                self.invited(now, leg, *invitation);
+                return Some(leg);
+            }
+            sip::Event::Confirmed { leg, answer } => (leg, call::Event::Confirmed(answer)),
+            sip::Event::Reoffered { leg, offer } => (leg, call::Event::Reoffered(offer)),
+            sip::Event::Info { leg, content_type, body } => (leg, call::Event::Info { content_type, body }),
+            sip::Event::Ended { leg, cause } => (leg, call::Event::Ended(cause)),
+            // The engine places no calls, so nothing rings or answers it.
+            sip::Event::Ringing { leg, .. } | sip::Event::Answered { leg, .. } => {
+                debug!(?leg, "an answer to a call that was not placed");
+                return None;
+            }
+        };
+        self.with_call(now, leg, |call, actions| call.handle(now, event, actions));
+        Some(leg)
+    }
+
+    /// Routes a new call: unknown number → 404, over the limit → 503 with Retry-After.
+    fn invited(&mut self, now: Now, leg: LegId, invitation: Invitation) {
+        let snapshot = self.snapshot.clone();
+        let refusal = |status, retry_after, why: String| Rejection { status, retry_after, warning: Some(why) };
+        let peer = invitation.source;
+        if snapshot.admit(peer) != Admission::Welcome {
+            info!(%peer, status = 403, "a call from an address of no trunk");
+            let why = refusal(403, None, "calls are taken from known trunks only".into());
+            return self.user_agent.reject(now.instant, leg, &why, &mut self.sip_actions);
+        }
+        let (tenant, route) = match snapshot.route(&invitation) {
+            Some(found) if self.calls.len() < self.limits.calls => found,
+            Some(_) => {
+                info!(%peer, status = 503, "over the limit of {} calls", self.limits.calls);
+                let why = refusal(503, Some(RETRY_AFTER_SECONDS), "all lines are busy".into());
+                return self.user_agent.reject(now.instant, leg, &why, &mut self.sip_actions);
+            }
+            None => {
+                info!(%peer, status = 404, "no flow answers {}", mask(snapshot.called(&invitation)));
+                let why = refusal(404, None, "no flow answers this number: see «contesta route»".into());
+                return self.user_agent.reject(now.instant, leg, &why, &mut self.sip_actions);
+            }
+        };
+        let invited = Invited {
+            flow: route.flow,
+            called: snapshot.called(&invitation).to_owned(),
+            number: route.number,
+            extension: route.extension,
+            caller: snapshot::caller(&invitation),
+            sip_call_id: invitation.call_id,
+            offer: invitation.offer,
+        };
+        let limits = self.limits.call;
+        let Some(call) = Call::new(now, invited, tenant, limits, &mut self.ids, &mut self.call_actions) else {
+            error!("the route names a flow that the snapshot does not hold");
+            let why = refusal(500, None, "the flow does not exist".into());
+            return self.user_agent.reject(now.instant, leg, &why, &mut self.sip_actions);
+        };
+        let span = info_span!("call", call = %call.key(), leg = leg.0);
+        span.in_scope(|| info!(%peer, "offered"));
+        self.calls.insert(leg, Line { call, peer: peer.ip().to_canonical(), span, wake: None });
+        // Puts the call's first timer into the index.
+        self.with_call(now, leg, |_, _| {});
+    }
+
+    /// What a call asks for goes to the user agent or to the edge.
+    fn call_action(&mut self, now: Now, leg: LegId, action: call::Action, out: &mut Vec<Output>) {
+        let sip = &mut self.sip_actions;
+        match action {
+            call::Action::OpenMedia => {
+                if let Some(line) = self.calls.get(&leg) {
+                    out.push(Output::OpenMedia { leg, peer: line.peer });
+                }
+            }
+            call::Action::StartMedia(settings) => out.push(Output::StartMedia(leg, settings)),
+            call::Action::Retarget(settings) => out.push(Output::Retarget(leg, settings)),
+            call::Action::Play { play, segments } => out.push(Output::Play(leg, play, segments)),
+            call::Action::StopPlaying => out.push(Output::StopPlaying(leg)),
+            call::Action::CloseMedia => out.push(Output::CloseMedia(leg)),
+            call::Action::Progress(sdp) => self.user_agent.progress(now.instant, leg, 183, sdp, sip),
+            call::Action::Accept(sdp) => self.user_agent.accept(now.instant, leg, sdp, sip),
+            call::Action::Reject(rejection) => self.user_agent.reject(now.instant, leg, &rejection, sip),
+            call::Action::HangUp(reason) => self.user_agent.hangup(now.instant, leg, reason, sip),
+            call::Action::Request { id, request, timeout } => {
+                out.push(Output::Request { leg, id, request, timeout });
+            }
+            call::Action::Record(record) => {
+                if let Some(at) = self.calls.remove(&leg).and_then(|line| line.wake) {
+                    self.timers.remove(&(at, leg));
+                }
+                out.push(Output::Record(record));
+            }
+        }
+    }
+}
+
+/// A telephone number for the log: its first characters are enough to recognise, not to identify.
+fn mask(number: &str) -> String {
+    match number.char_indices().nth(4) {
+        Some((end, _)) => format!("{}…", &number[..end]),
+        None => number.to_owned(),
+    }
+}
+
+/// How long a peer should wait after a 503 for too many calls.
+const RETRY_AFTER_SECONDS: u32 = 5;
