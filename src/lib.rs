@@ -13,6 +13,7 @@ pub mod document;
 pub mod dtmf;
 pub mod duration_text;
 pub mod edge;
+pub mod exchange;
 pub mod fault;
 pub mod flow;
 pub mod ids;

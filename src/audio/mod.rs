@@ -4,6 +4,7 @@ pub mod clip;
 mod decode;
 pub mod g711;
 mod pcm;
+pub mod recognise;
 pub mod recording;
 pub mod wav;
 

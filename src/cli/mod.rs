@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod call;
 pub mod calls;
 pub mod cases;
 pub mod check;
@@ -11,6 +12,7 @@ pub mod hours;
 pub mod import;
 pub mod prompts;
 pub mod route;
+pub mod run;
 pub mod say;
 pub mod simulate;
 pub mod store;
@@ -29,6 +31,8 @@ enum Command {
     Cases(cases::Args),
     Calls(calls::Args),
     Check(check::Args),
+    Run(run::Args),
+    Call(call::Args),
     Say(say::Args),
     Simulate(simulate::Args),
     Hours(hours::Args),
@@ -44,6 +48,8 @@ pub fn main() -> ExitCode {
         Command::Cases(args) => cases::run(args),
         Command::Calls(args) => calls::run(args),
         Command::Check(args) => check::run(args),
+        Command::Run(args) => run::run(args),
+        Command::Call(args) => call::run(args),
         Command::Say(args) => say::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Hours(args) => hours::run(args),

@@ -1,7 +1,19 @@
-//! Where the program meets the system: files, sockets, clocks, threads. Nothing in here decides.
+//! The edge: sockets, clock, randomness, files, threads and signals. What decides lives elsewhere and is pure.
+//!
+//! [`signalling`] is the one loop; media workers own the legs; tokio runs what may wait for a database.
 
+pub mod clock;
+pub mod config_file;
+pub mod entropy;
 pub mod espeak;
 pub mod files;
+pub mod inbox;
+pub mod logging;
 pub mod media_worker;
+pub mod phone;
+pub mod poll;
 pub mod prompt_audio;
 pub mod rtp_socket;
+pub mod serving;
+pub mod signalling;
+pub mod sip_socket;

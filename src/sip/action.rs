@@ -101,9 +101,9 @@ impl EndCause {
     #[must_use]
     pub fn explain(&self) -> String {
         match self {
-            Self::RemoteBye => "the caller hung up".into(),
+            Self::RemoteBye => "the far end hung up".into(),
             Self::Cancelled => "the caller gave up before the answer".into(),
-            Self::LocalBye => "contesta hung up".into(),
+            Self::LocalBye => "hung up by this side".into(),
             Self::Refused(status) => format!("refused with {status}"),
             Self::RemoteRefused(status) => format!("the far end refused with {status}"),
             Self::NoAck => "no ACK for our 200: check the peer's Contact, NAT and the advertised address".into(),

@@ -1,0 +1,288 @@
+//! `contesta call`: a real test call, and what was heard in it.
+#![expect(clippy::disallowed_methods, reason = "the recording is written to a file")]
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::json;
+
+use crate::audio::recognise::recognise;
+use crate::audio::{Clip, Codec, g711, wav};
+use crate::case::Folio;
+use crate::dtmf::Digit;
+use crate::duration_text;
+use crate::edge::entropy;
+use crate::edge::files;
+use crate::edge::phone::{self, Report, Script};
+use crate::edge::prompt_audio::PromptAudio;
+use crate::sip::uri::{Host, Uri};
+
+/// Calls a number like a caller, presses keys, and tells what it heard.
+///
+/// The prompts are recognised by their audio, so the names are right for a contesta that plays the same files.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Whom to call, as `sip:*2363@127.0.0.1` or `sip:*2363@127.0.0.1:5070`.
+    pub uri: String,
+    /// Keys to press: groups separated by commas, each pressed when the far end has been heard and falls quiet.
+    #[arg(long, default_value = "")]
+    pub keys: String,
+    /// The caller's number; empty calls anonymously.
+    #[arg(long, default_value = "2221234567")]
+    pub from: String,
+    /// Press each group as soon as something is heard, through the prompt.
+    #[arg(long)]
+    pub barge_in: bool,
+    /// Quiet that means that the far end waits for a key.
+    #[arg(long, default_value = "1200ms", value_parser = duration_text::parse)]
+    pub patience: Duration,
+    /// Quiet after the last keys that ends the call from our side.
+    #[arg(long, default_value = "3s", value_parser = duration_text::parse)]
+    pub linger: Duration,
+    /// No call lasts longer.
+    #[arg(long, default_value = "5m", value_parser = duration_text::parse)]
+    pub longest: Duration,
+    /// The codec to offer.
+    #[arg(long, value_enum, default_value = "pcmu")]
+    pub codec: CodecName,
+    /// Where to save what was heard (8 kHz WAV).
+    #[arg(long, default_value = "llamada.wav")]
+    pub wav: PathBuf,
+    /// The folder of the operators' flows, to name the prompts.
+    #[arg(long, default_value = "flows")]
+    pub flows: PathBuf,
+    /// The folder of prompt audio.
+    #[arg(long, default_value = "prompts")]
+    pub prompts: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A codec by its RTP name.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum CodecName {
+    /// G.711 µ-law.
+    Pcmu,
+    /// G.711 A-law.
+    Pcma,
+}
+
+/// A prompt that was heard.
+struct HeardPrompt {
+    at: Duration,
+    key: String,
+    text: String,
+    whole: bool,
+}
+
+/// Places the call and prints what became of it.
+///
+/// # Errors
+/// When the arguments make no call, no socket can be had, the WAV cannot be written, or the call was not answered.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let (target, destination) = destination(&args.uri)?;
+    let address = if destination.ip().is_loopback() {
+        IpAddr::V4(Ipv4Addr::LOCALHOST)
+    } else {
+        crate::edge::sip_socket::own_address()
+    };
+    let script = Script {
+        target,
+        destination,
+        from: args.from.clone(),
+        address,
+        codec: match args.codec {
+            CodecName::Pcmu => Codec::Pcmu,
+            CodecName::Pcma => Codec::Pcma,
+        },
+        keys: groups(&args.keys)?,
+        patience: args.patience,
+        barge_in: args.barge_in,
+        linger: args.linger,
+        longest: args.longest,
+    };
+    // Loaded before the call: a slow disk must not make the phone late.
+    let known = known_prompts(&args);
+    let report = phone::call(script, entropy::ids()?).context("no socket for the call")?;
+    std::fs::write(&args.wav, wav::write(&report.heard, 8_000))
+        .with_context(|| format!("cannot write {}", args.wav.display()))?;
+    let heard = name(&report, &known);
+    let folio = folio(&heard);
+    if args.json {
+        println!("{}", as_json(&args, &report, &heard, folio.as_ref()));
+    } else {
+        print(&args, &report, &heard, folio.as_ref());
+    }
+    match (report.status, report.keys_left) {
+        (200, 0) => Ok(()),
+        (200, left) => bail!("the call was over with {left} groups of keys still to press"),
+        (0, _) => bail!("no answer from {destination}: is contesta running there? Try «contesta run»"),
+        (status, _) => bail!("the call was refused with {status}"),
+    }
+}
+
+fn destination(uri: &str) -> anyhow::Result<(String, SocketAddr)> {
+    let parsed = Uri::parse(uri.as_bytes())
+        .map_err(|error| anyhow::anyhow!("«{uri}» is no SIP address ({error}): write sip:*2363@127.0.0.1"))?;
+    let host = match &parsed.host {
+        Some(Host::Name(name)) => String::from_utf8_lossy(name).into_owned(),
+        Some(host) => host.address().map(|address| address.to_string()).unwrap_or_default(),
+        None => bail!("«{uri}» names no host: write sip:*2363@127.0.0.1"),
+    };
+    let address = (host.as_str(), parsed.port.unwrap_or(5060))
+        .to_socket_addrs()
+        .with_context(|| format!("cannot find the host «{host}»"))?
+        .next()
+        .with_context(|| format!("the host «{host}» has no address"))?;
+    Ok((uri.to_owned(), address))
+}
+
+fn groups(keys: &str) -> anyhow::Result<Vec<Vec<Digit>>> {
+    keys.split(',')
+        .map(str::trim)
+        .filter(|group| !group.is_empty())
+        .map(|group| {
+            group
+                .chars()
+                .map(|key| {
+                    Digit::from_char(key).with_context(|| format!("«{key}» in --keys is no key: 0-9, *, # or A-D"))
+                })
+                .collect()
+        })
+        .collect()
+}
+
+/// A recording that may be heard.
+struct Known {
+    key: String,
+    text: String,
+    clip: Arc<Clip>,
+}
+
+/// The recordings of every operator. None when the folders are not here: the call works all the same, only the names
+/// are missing.
+fn known_prompts(args: &Args) -> Vec<Known> {
+    let Ok((operators, _)) = files::load_operators(&args.flows) else { return Vec::new() };
+    let mut audio = PromptAudio::new(&args.prompts);
+    let mut known: Vec<Known> = Vec::new();
+    for prompts in operators.iter().map(|operator| &operator.prompts) {
+        for (id, clip) in prompts.ids().zip(audio.load(prompts).clips) {
+            // Operators share the recorded words: one of each is enough.
+            if !known.iter().any(|other| Arc::ptr_eq(&other.clip, &clip)) {
+                known.push(Known { key: prompts.key(id).to_owned(), text: prompts.text(id).to_owned(), clip });
+            }
+        }
+    }
+    known
+}
+
+fn name(report: &Report, known: &[Known]) -> Vec<HeardPrompt> {
+    let samples: Vec<Vec<i16>> = known
+        .iter()
+        .map(|known| known.clip.bytes(report.codec).iter().map(|byte| g711::decode(report.codec, *byte)).collect())
+        .collect();
+    recognise(&report.heard, &samples)
+        .into_iter()
+        .filter_map(|heard| {
+            let known = known.get(heard.recording)?;
+            Some(HeardPrompt {
+                at: Duration::from_millis(heard.at_sample as u64 / 8),
+                key: known.key.clone(),
+                text: known.text.clone(),
+                whole: heard.samples >= known.clip.bytes(report.codec).len(),
+            })
+        })
+        .collect()
+}
+
+/// The folio read out in the call: the last run of ten digits with a right check digit.
+fn folio(heard: &[HeardPrompt]) -> Option<Folio> {
+    const WORDS: [&str; 10] = ["cero", "uno", "dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho", "nueve"];
+    let digit = |prompt: &HeardPrompt| WORDS.iter().position(|word| *word == prompt.text.to_lowercase());
+    let mut run = String::new();
+    let mut found = None;
+    for prompt in heard {
+        match digit(prompt) {
+            Some(digit) => run.push_str(&digit.to_string()),
+            None => run.clear(),
+        }
+        if let Some(tail) = run.len().checked_sub(10).and_then(|start| run.get(start..))
+            && let Ok(folio) = Folio::parse(tail)
+        {
+            found = Some(folio);
+        }
+    }
+    found
+}
+
+fn print(args: &Args, report: &Report, heard: &[HeardPrompt], folio: Option<&Folio>) {
+    let Some(answered) = report.answered_after else {
+        return println!("not answered: {}", report.status);
+    };
+    println!(
+        "answered after {} ms, first audio {} after that",
+        answered.as_millis(),
+        match report.audio_after {
+            Some(audio) => format!("{} ms", audio.as_millis()),
+            None => "never came".into(),
+        }
+    );
+    let mut pressed = report.pressed.iter().peekable();
+    let mut line: Option<(Duration, Vec<&str>)> = None;
+    for prompt in heard {
+        while let Some((at, digit)) = pressed.next_if(|(at, _)| *at <= prompt.at) {
+            flush(&mut line);
+            println!("{:>9}   key {digit}", seconds(*at));
+        }
+        let entry = line.get_or_insert_with(|| (prompt.at, Vec::new()));
+        entry.1.push(&prompt.text);
+        if prompt.text.len() > 24 || !prompt.whole {
+            let (at, texts) = line.take().unwrap_or_default();
+            let cut = if prompt.whole { "" } else { " […]" };
+            println!("{:>9} « {}{cut} »   [{}]", seconds(at), texts.join(" "), prompt.key);
+        }
+    }
+    flush(&mut line);
+    for (at, digit) in pressed {
+        println!("{:>9}   key {digit}", seconds(*at));
+    }
+    let ended = report.ended.as_ref().map_or_else(|| "still up".into(), crate::sip::EndCause::explain);
+    println!("{ended} after {}", seconds(report.lasted));
+    println!("heard: {} ({})", args.wav.display(), seconds(Duration::from_millis(report.heard.len() as u64 / 8)));
+    if let Some(folio) = folio {
+        println!("folio: {folio}");
+    }
+}
+
+fn flush(line: &mut Option<(Duration, Vec<&str>)>) {
+    if let Some((at, texts)) = line.take() {
+        println!("{:>9} « {} »", seconds(at), texts.join(" "));
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.2} s", duration.as_secs_f64())
+}
+
+fn as_json(args: &Args, report: &Report, heard: &[HeardPrompt], folio: Option<&Folio>) -> serde_json::Value {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    json!({
+        "status": report.status,
+        "answered_ms": report.answered_after.map(ms),
+        "first_audio_ms": report.audio_after.map(ms),
+        "heard": heard.iter().map(|prompt| json!({
+            "at_ms": ms(prompt.at), "prompt": prompt.key, "text": prompt.text, "whole": prompt.whole,
+        })).collect::<Vec<_>>(),
+        "keys": report.pressed.iter().map(|(at, digit)| json!({ "at_ms": ms(*at), "key": digit.to_string() }))
+            .collect::<Vec<_>>(),
+        "keys_left": report.keys_left,
+        "folio": folio.map(ToString::to_string),
+        "ended": report.ended.as_ref().map(crate::sip::EndCause::explain),
+        "lasted_ms": ms(report.lasted),
+        "wav": args.wav,
+    })
+}

@@ -1,0 +1,226 @@
+//! `contesta run`: the engine answers calls.
+#![expect(clippy::disallowed_methods, reason = "tables are read from files")]
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::json;
+use tracing::info;
+
+use crate::call;
+use crate::config::{Config, StoreUrl};
+use crate::edge::inbox::{Sender, inbox};
+use crate::edge::media_worker::MediaWorker;
+use crate::edge::serving::{self, Served};
+use crate::edge::signalling::{Drain, Message, Signalling};
+use crate::edge::sip_socket::{self, SipSocket};
+use crate::edge::{config_file, entropy, logging};
+use crate::exchange::{self, Exchange, Input, Snapshot};
+use crate::operator::Operator;
+use crate::service::{Services, import};
+use crate::sip::UserAgent;
+use crate::sip::user_agent::Settings;
+use crate::store::Store;
+
+/// Answers calls until it is told to stop: Ctrl-C drains, a second one hangs up.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Settings of this machine; without it `contesta.toml`, if there is one here.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// Where SIP listens, as 127.0.0.1:5060. Port 0 takes a free one and prints it.
+    #[arg(long)]
+    pub sip: Option<SocketAddr>,
+    /// Where the database and the spool are kept.
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// The folder of the operators.
+    #[arg(long)]
+    pub flows: Option<PathBuf>,
+    /// The folder of prompt audio.
+    #[arg(long)]
+    pub prompts: Option<PathBuf>,
+    /// Print one JSON line when ready, in place of the words.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Messages that may wait for the signalling thread: two seconds of digits, play ends and answers of 2,000 calls.
+const INBOX_CAPACITY: usize = 65_536;
+
+/// How long calls go on after the first signal, and how long they may take to end after the second.
+const DRAIN: Drain = Drain { patience: Duration::from_secs(60), last_words: Duration::from_secs(5) };
+
+/// How long the last call records may take to reach the store.
+const LAST_RECORDS: Duration = Duration::from_secs(10);
+
+/// Runs the engine.
+///
+/// # Errors
+/// Settings, flows or prompts have faults; the port is taken; the store cannot be opened.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let config = Arc::new(settings(&args)?);
+    logging::start(&config.log)?;
+    let Served { tenants, routes } = serving::load(&config.paths.flows, &config.paths.prompts)?;
+    let operators: Vec<Arc<Operator>> = tenants.iter().map(|tenant| tenant.operator.clone()).collect();
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("store")
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let store = runtime.block_on(open_store(&config, &operators))?;
+
+    let (sender, inbox) = inbox(INBOX_CAPACITY).context("cannot make the inbox")?;
+    let socket = SipSocket::bind(config.sip.listen)
+        .with_context(|| format!("cannot listen on {}: is another contesta running?", config.sip.listen))?;
+    let local = socket.local()?;
+    let advertised = advertised(&config, local);
+    let workers = start_workers(&config, &sender)?;
+    let published: Vec<(String, String)> =
+        routes.published().map(|(number, flow)| (number.to_owned(), flow.to_owned())).collect();
+    let calls = usize::try_from(config.limits.calls).unwrap_or(usize::MAX / 2);
+    let user_agent =
+        UserAgent::new(Settings { max_dialogs: calls + SPARE_DIALOGS, ..Settings::new(advertised) }, entropy::ids()?);
+    let limits = exchange::Limits {
+        calls,
+        call: call::Limits { silent_after: Some(config.rtp.silence), max_call: config.limits.max_call },
+    };
+    let snapshot = Snapshot::new(tenants, routes, config.clone());
+    let (writing, mut written) = tokio::sync::mpsc::channel(1);
+    let signalling = Signalling {
+        exchange: Exchange::new(user_agent, Arc::new(snapshot), limits, entropy::ids()?),
+        socket,
+        inbox,
+        sender: sender.clone(),
+        workers,
+        rtp_address: config.rtp.address.unwrap_or(local.ip()),
+        own_address: sip_socket::own_address(),
+        config,
+        ids: entropy::ids()?,
+        services: Arc::new(Services::new(store.clone(), operators)),
+        store,
+        runtime: runtime.handle().clone(),
+        writing,
+        drain: DRAIN,
+    };
+    stop_on_signals(&runtime, sender);
+    say_ready(&args, local, advertised, &published);
+    signalling.run();
+    runtime.block_on(async {
+        // Every record on its way holds a sender; the channel ends when the last is gone.
+        if tokio::time::timeout(LAST_RECORDS, written.recv()).await.is_err() {
+            tracing::error!("the last call records did not reach the store in {LAST_RECORDS:?}");
+        }
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    info!("stopped");
+    Ok(())
+}
+
+/// Dialogs that are ending, or are being refused, while all lines are busy.
+const SPARE_DIALOGS: usize = 1_000;
+
+/// Names a PostgreSQL database, password and all, that should not stand in a file.
+const STORE_VARIABLE: &str = "CONTESTA_STORE_URL";
+
+/// The file's settings with the command line's over them.
+fn settings(args: &Args) -> anyhow::Result<Config> {
+    let mut config = config_file::load(args.config.as_deref())?;
+    if let Some(sip) = args.sip {
+        config.sip.listen = sip;
+    }
+    if let Some(data) = &args.data {
+        config.paths.data.clone_from(data);
+        if let StoreUrl::Sqlite(path) = &mut config.store {
+            *path = data.join("contesta.db");
+        }
+    }
+    if let Ok(url) = std::env::var(STORE_VARIABLE) {
+        config.store = StoreUrl::Postgres(url);
+    }
+    if let Some(flows) = &args.flows {
+        config.paths.flows.clone_from(flows);
+    }
+    if let Some(prompts) = &args.prompts {
+        config.paths.prompts.clone_from(prompts);
+    }
+    Ok(config)
+}
+
+async fn open_store(config: &Config, operators: &[Arc<Operator>]) -> anyhow::Result<Store> {
+    let url = match &config.store {
+        StoreUrl::Sqlite(path) => path.display().to_string(),
+        StoreUrl::Postgres(url) => url.clone(),
+    };
+    let store = Store::open(&url, &config.paths.data).await.context("cannot open the store")?;
+    let read = |path: &str| std::fs::read(config.paths.flows.join(path)).ok();
+    let imported = import::import_all_if_empty(&store, operators, &read).await.context("cannot fill the tables")?;
+    for (path, rows) in imported {
+        info!("imported {rows} rows of {path}");
+    }
+    Ok(store)
+}
+
+/// The address that peers reach us at: as configured, or the bound one, or the one of the default route.
+fn advertised(config: &Config, local: SocketAddr) -> SocketAddr {
+    match config.sip.advertised {
+        Some(address) => SocketAddr::new(address, local.port()),
+        None if local.ip().is_unspecified() => SocketAddr::new(sip_socket::own_address(), local.port()),
+        None => local,
+    }
+}
+
+fn start_workers(config: &Config, sender: &Sender<Message>) -> anyhow::Result<Vec<MediaWorker>> {
+    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let workers = config.media.workers.map_or(processors.saturating_sub(1).max(1), NonZeroUsize::get);
+    (0..workers)
+        .map(|index| {
+            let sender = sender.clone();
+            let report = move |(leg, event)| {
+                sender.send(Message::Input(Input::Media(leg, event)));
+            };
+            MediaWorker::start(index, report).context("cannot start a media thread")
+        })
+        .collect()
+}
+
+fn stop_on_signals(runtime: &tokio::runtime::Runtime, sender: Sender<Message>) {
+    runtime.spawn(async move {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
+            return tracing::error!("signals cannot be caught: only kill -9 stops this engine");
+        };
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            sender.send(Message::Stop);
+        }
+    });
+}
+
+fn say_ready(args: &Args, local: SocketAddr, advertised: SocketAddr, published: &[(String, String)]) {
+    if args.json {
+        let numbers: Vec<_> =
+            published.iter().map(|(number, flow)| json!({ "number": number, "flow": flow })).collect();
+        return println!(
+            "{}",
+            json!({ "sip": local.to_string(), "advertised": advertised.to_string(), "numbers": numbers })
+        );
+    }
+    let host: IpAddr = if local.ip().is_unspecified() { [127, 0, 0, 1].into() } else { local.ip() };
+    let port = if local.port() == 5060 { String::new() } else { format!(":{}", local.port()) };
+    println!("contesta answers on {local} (SIP over UDP; peers see {advertised})");
+    for (number, flow) in published {
+        println!("  {number:<12} {flow}");
+    }
+    println!("Call it:  contesta call 'sip:*2363@{host}{port}' --keys 2,2     Stop it: Ctrl-C");
+}

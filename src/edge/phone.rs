@@ -1,0 +1,356 @@
+//! A telephone for test calls: it calls a number over real sockets, presses keys like a caller, and keeps what it heard.
+//!
+//! It listens before it presses: a group of keys goes out when the far end has been heard and has then been quiet for
+//! `patience`, or, for an impatient caller, as soon as something is heard.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::audio::Codec;
+use crate::dtmf::Digit;
+use crate::edge::clock;
+use crate::edge::poll;
+use crate::edge::rtp_socket::{self, RtpSocket};
+use crate::edge::sip_socket::SipSocket;
+use crate::ids::{Ids, LegId};
+use crate::media::{Leg, LegSettings, Listener, MAX_PACKET};
+use crate::sdp;
+use crate::sip::user_agent::Settings;
+use crate::sip::{Action, EndCause, Event, Invite, UserAgent};
+
+/// How a test call goes.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// Request-URI (`sip:*2363@127.0.0.1:5060`).
+    pub target: String,
+    /// Where the INVITE goes.
+    pub destination: SocketAddr,
+    /// From user; empty calls anonymously.
+    pub from: String,
+    /// Our own address.
+    pub address: IpAddr,
+    /// The codec to offer.
+    pub codec: Codec,
+    /// Keys, in groups: a group is pressed without a pause.
+    pub keys: Vec<Vec<Digit>>,
+    /// Quiet that means the far end waits for us.
+    pub patience: Duration,
+    /// Press as soon as something is heard, through the prompt.
+    pub barge_in: bool,
+    /// After the last keys, this much quiet ends the call from our side.
+    pub linger: Duration,
+    /// No call lasts longer.
+    pub longest: Duration,
+}
+
+/// What became of it.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The final status of the INVITE: 200, or why not.
+    pub status: u16,
+    /// INVITE sent to 200 received.
+    pub answered_after: Option<Duration>,
+    /// 200 received to first RTP packet.
+    pub audio_after: Option<Duration>,
+    /// Everything heard, 8 kHz.
+    pub heard: Vec<i16>,
+    /// The codec of the call.
+    pub codec: Codec,
+    /// Keys pressed, with the moment of their first packet since the 200.
+    pub pressed: Vec<(Duration, Digit)>,
+    /// Groups that were never pressed because the call was over.
+    pub keys_left: usize,
+    /// Who ended the call.
+    pub ended: Option<EndCause>,
+    /// INVITE sent to the end.
+    pub lasted: Duration,
+}
+
+/// One packet's time.
+const FRAME_TIME: Duration = Duration::from_millis(20);
+
+/// Length of a press, and the quiet after it in 20 ms frames: a person's quick fingers.
+const PRESS: Duration = Duration::from_millis(100);
+const GAP_FRAMES: u16 = 3;
+
+/// A sample louder than this is sound (about −60 dBFS).
+const SOUND: u16 = 33;
+
+/// Sound that an impatient caller hears before pressing: 200 ms.
+const IMPATIENT_SAMPLES: usize = 1_600;
+
+/// Places the call and sees it to its end.
+///
+/// # Errors
+/// When no socket can be had. What the far end does is no error: it stands in the report.
+pub fn call(script: Script, mut ids: Ids) -> io::Result<Report> {
+    let sip = SipSocket::bind(SocketAddr::new(script.address, 0))?;
+    let rtp = RtpSocket::open(script.address, None, 0)?;
+    let rtp_address = rtp.local();
+    let began = clock::now().instant;
+    let random = [ids.next_u64(), ids.next_u64()];
+    let mut phone = Phone {
+        user_agent: UserAgent::new(Settings::new(sip.local()?), ids),
+        leg: LegId(0),
+        sip,
+        rtp,
+        inbox: rtp_socket::Inbox::new(),
+        line: None,
+        listened_from: 0,
+        report: Report {
+            status: 0,
+            answered_after: None,
+            audio_after: None,
+            heard: Vec::new(),
+            codec: script.codec,
+            pressed: Vec::new(),
+            keys_left: script.keys.len(),
+            ended: None,
+            lasted: Duration::ZERO,
+        },
+        groups: script.keys.iter().cloned().collect(),
+        began,
+        hung_up: false,
+        random,
+        script,
+    };
+    phone.run(rtp_address);
+    Ok(phone.report)
+}
+
+struct Phone {
+    script: Script,
+    user_agent: UserAgent,
+    leg: LegId,
+    sip: SipSocket,
+    rtp: RtpSocket,
+    inbox: rtp_socket::Inbox,
+    line: Option<Line>,
+    groups: VecDeque<Vec<Digit>>,
+    /// Sample from which the far end is listened to for the next group.
+    listened_from: usize,
+    report: Report,
+    began: Instant,
+    hung_up: bool,
+    /// For our stream's identity.
+    random: [u64; 2],
+}
+
+/// The call once it is answered.
+struct Line {
+    leg: Leg,
+    listener: Listener,
+    answered: Instant,
+    next_frame: Instant,
+    /// Digits of the current group still to press.
+    digits: VecDeque<Digit>,
+    /// Frames of quiet still to keep after a press.
+    gap: u16,
+}
+
+impl Line {
+    fn is_pressing(&self) -> bool {
+        !self.digits.is_empty() || self.leg.is_pressing() || self.gap > 0
+    }
+
+    /// Starts the next press if the last one and its gap are over; gives back the digit that begins.
+    fn press_next(&mut self) -> Option<Digit> {
+        if self.leg.is_pressing() {
+            self.gap = GAP_FRAMES;
+            return None;
+        }
+        if self.gap > 0 {
+            self.gap -= 1;
+            return None;
+        }
+        let digit = self.digits.pop_front()?;
+        self.leg.press(digit, PRESS).then_some(digit)
+    }
+}
+
+impl Phone {
+    fn run(&mut self, rtp_address: SocketAddr) {
+        let mut actions = Vec::new();
+        let invite = Invite {
+            target: self.script.target.clone(),
+            destination: self.script.destination,
+            from: if self.script.from.is_empty() {
+                "sip:anonymous@anonymous.invalid".into()
+            } else {
+                format!("sip:{}@{}", self.script.from, rtp_address.ip())
+            },
+            offer: sdp::offer(rtp_address, 1, 1, &[self.script.codec]),
+        };
+        self.leg = self.user_agent.invite(self.began, invite, &mut actions);
+        self.act(&mut actions);
+        while self.report.ended.is_none() {
+            let frame = self.line.as_ref().map(|line| line.next_frame);
+            let timer = self.user_agent.poll_timeout().map(|(at, _)| at);
+            let limit = self.began + self.script.longest;
+            let wake = [frame, timer, (!self.hung_up).then_some(limit)].into_iter().flatten().min();
+            poll::wait([self.sip.descriptor(), self.rtp.descriptor()], wake);
+            let now = clock::now().instant;
+            while let Some((source, datagram)) = self.sip.receive() {
+                self.user_agent.handle_datagram(now, source, datagram, &mut actions);
+            }
+            self.user_agent.handle_timeout(now, &mut actions);
+            self.act(&mut actions);
+            self.listen(now);
+            self.speak(now);
+            if self.wants_to_leave(now) && !self.hung_up {
+                self.hung_up = true;
+                self.user_agent.hangup(now, self.leg, "test call over", &mut actions);
+                self.act(&mut actions);
+            }
+        }
+        if let Some(line) = &self.line {
+            self.report.heard = line.listener.pcm().to_vec();
+        }
+        self.report.keys_left = self.groups.len();
+        self.report.lasted = clock::now().instant - self.began;
+    }
+
+    fn act(&mut self, actions: &mut Vec<Action>) {
+        for action in actions.drain(..) {
+            match action {
+                Action::Send { destination, datagram } => self.sip.send(destination, &datagram),
+                Action::Event(Event::Answered { body, .. }) => {
+                    let now = clock::now().instant;
+                    self.report.status = 200;
+                    self.report.answered_after = Some(now - self.began);
+                    self.answered(now, &body);
+                }
+                Action::Event(Event::Ended { cause, .. }) => {
+                    if let EndCause::RemoteRefused(status) = cause {
+                        self.report.status = status;
+                    }
+                    self.report.ended = Some(cause);
+                }
+                // A phone that is only called in tests of its own has nothing to do for these.
+                Action::Event(
+                    Event::Invited { .. }
+                    | Event::Confirmed { .. }
+                    | Event::Reoffered { .. }
+                    | Event::Info { .. }
+                    | Event::Ringing { .. },
+                ) => {}
+            }
+        }
+    }
+
+    fn answered(&mut self, now: Instant, body: &Bytes) {
+        match sdp::read_answer(body) {
+            Ok(negotiated) => {
+                self.report.codec = negotiated.codec;
+                if negotiated.telephone_event.is_none() {
+                    tracing::warn!("the far end takes no telephone events: no key can be pressed");
+                }
+                let listener = Listener::new(negotiated.codec, negotiated.payload_type);
+                let [identity, first] = self.random;
+                let settings = LegSettings {
+                    codec: negotiated.codec,
+                    payload_type: negotiated.payload_type,
+                    telephone_event: negotiated.telephone_event,
+                    remote: negotiated.remote,
+                    send: negotiated.send,
+                    ssrc: (identity >> 32) as u32,
+                    first_sequence: identity as u16,
+                    first_timestamp: first as u32,
+                    silent_after: None,
+                };
+                self.line = Some(Line {
+                    leg: Leg::new(settings, now),
+                    listener,
+                    answered: now,
+                    next_frame: now,
+                    digits: VecDeque::new(),
+                    gap: 0,
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the answer's SDP cannot be used");
+                self.groups.clear();
+            }
+        }
+    }
+
+    fn listen(&mut self, now: Instant) {
+        let Some(line) = &mut self.line else { return };
+        let mut events = Vec::new();
+        self.rtp.receive(&mut self.inbox);
+        for (source, packet) in self.inbox.iter() {
+            if self.report.audio_after.is_none() {
+                self.report.audio_after = Some(now.saturating_duration_since(line.answered));
+            }
+            line.listener.handle_packet(packet);
+            line.leg.handle_packet(now, source, packet, &mut events);
+        }
+    }
+
+    /// Sends the frames that are due: silence, or a press.
+    fn speak(&mut self, now: Instant) {
+        loop {
+            let Some(line) = &mut self.line else { return };
+            if self.hung_up {
+                line.next_frame = now + FRAME_TIME;
+            }
+            if line.next_frame > now {
+                return;
+            }
+            line.next_frame += FRAME_TIME;
+            let heard = line.listener.pcm();
+            if !line.is_pressing()
+                && waits_for_us(heard, self.listened_from, &self.script)
+                && let Some(group) = self.groups.pop_front()
+            {
+                line.digits.extend(group);
+            }
+            if line.is_pressing() {
+                self.listened_from = line.listener.pcm().len();
+            }
+            if let Some(digit) = line.press_next() {
+                self.report.pressed.push((now.saturating_duration_since(line.answered), digit));
+            }
+            let mut packet = [0_u8; MAX_PACKET];
+            if let Some(length) = line.leg.tick(now, &mut packet, &mut Vec::new()) {
+                let sent = self.rtp.send(packet.get(..length).unwrap_or_default(), line.leg.destination());
+                if let Err(error) = sent {
+                    tracing::debug!(%error, "a packet was not sent");
+                }
+            }
+        }
+    }
+
+    fn wants_to_leave(&self, now: Instant) -> bool {
+        let too_long = now.saturating_duration_since(self.began) >= self.script.longest;
+        let Some(line) = &self.line else { return too_long || self.report.status == 200 };
+        let heard = line.listener.pcm();
+        let quiet = quiet_samples(heard, self.listened_from.min(heard.len()));
+        let done = self.groups.is_empty() && !line.is_pressing();
+        too_long || (done && samples_of(self.script.linger) <= quiet)
+    }
+}
+
+/// Whether the far end has said something since `from` and now lets us speak.
+fn waits_for_us(heard: &[i16], from: usize, script: &Script) -> bool {
+    let since = heard.get(from..).unwrap_or_default();
+    let sounding = since.iter().filter(|sample| sample.unsigned_abs() > SOUND).count();
+    if script.barge_in {
+        sounding >= IMPATIENT_SAMPLES
+    } else {
+        sounding > 0 && quiet_samples(heard, from) >= samples_of(script.patience)
+    }
+}
+
+/// Quiet samples at the end of what was heard since `from`.
+fn quiet_samples(heard: &[i16], from: usize) -> usize {
+    heard.get(from..).unwrap_or_default().iter().rev().take_while(|sample| sample.unsigned_abs() <= SOUND).count()
+}
+
+fn samples_of(duration: Duration) -> usize {
+    usize::try_from(duration.as_millis() * 8).unwrap_or(usize::MAX)
+}

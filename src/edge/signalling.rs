@@ -1,0 +1,279 @@
+//! The only loop: it sleeps on the SIP socket and the inbox, hands what it finds to the exchange with the time, and does
+//! what the exchange asks. It never waits for anything else.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{error, info, warn};
+
+use crate::call::CallRecord;
+use crate::config::Config;
+use crate::edge::clock;
+use crate::edge::inbox::{Inbox, Sender};
+use crate::edge::media_worker::{Command, MediaWorker};
+use crate::edge::poll;
+use crate::edge::rtp_socket::RtpSocket;
+use crate::edge::sip_socket::SipSocket;
+use crate::exchange::{Exchange, Input, Output};
+use crate::flow::{Request, RequestId};
+use crate::ids::{Ids, LegId};
+use crate::now::Now;
+use crate::service::Services;
+use crate::store::Store;
+
+/// What other threads put into the inbox.
+#[derive(Debug)]
+pub enum Message {
+    /// For the exchange.
+    Input(Input),
+    /// A signal: the first drains, the second hangs up at once.
+    Stop,
+}
+
+/// How the engine stops.
+#[derive(Clone, Copy, Debug)]
+pub struct Drain {
+    /// How long calls may go on after the first signal.
+    pub patience: Duration,
+    /// How long calls have to end in order after that.
+    pub last_words: Duration,
+}
+
+/// The signalling thread and all it owns.
+pub struct Signalling {
+    /// The engine.
+    pub exchange: Exchange,
+    /// SIP over UDP.
+    pub socket: SipSocket,
+    /// Reports of workers, answers of tasks, signals.
+    pub inbox: Inbox<Message>,
+    /// For tasks that will answer.
+    pub sender: Sender<Message>,
+    /// The media threads.
+    pub workers: Vec<MediaWorker>,
+    /// Address that RTP sockets bind.
+    pub rtp_address: IpAddr,
+    /// This machine's address towards the world, for sockets that are bound to all of them.
+    pub own_address: IpAddr,
+    /// This machine's settings.
+    pub config: Arc<Config>,
+    /// Randomness for ports.
+    pub ids: Ids,
+    /// Carries out what calls ask of the outside.
+    pub services: Arc<Services>,
+    /// Takes the call records.
+    pub store: Store,
+    /// Where tasks run.
+    pub runtime: tokio::runtime::Handle,
+    /// Held by every record on its way to the store: when all are gone, all are written.
+    pub writing: tokio::sync::mpsc::Sender<Infallible>,
+    /// How the engine stops.
+    pub drain: Drain,
+}
+
+/// Where a leg's media is.
+enum LegMedia {
+    /// Bound, not yet handed to a worker.
+    Bound(RtpSocket),
+    /// On this worker.
+    OnWorker(usize),
+}
+
+/// Where the engine is in its life.
+enum Life {
+    Serving,
+    Draining { until: Instant },
+    HangingUp { until: Instant },
+}
+
+/// Messages and datagrams taken before timers get their turn.
+const BATCH: usize = 64;
+
+/// Seconds that refused callers are told to wait while the engine stops.
+const RETRY_AFTER_SECONDS: u32 = 30;
+
+impl Signalling {
+    /// Runs until a [`Message::Stop`] has been carried out: when the last call is over, or its time is up.
+    pub fn run(mut self) {
+        let mut legs: BTreeMap<LegId, LegMedia> = BTreeMap::new();
+        let mut outputs: Vec<Output> = Vec::new();
+        let mut life = Life::Serving;
+        let mut dropped = 0;
+        loop {
+            let wake = self.exchange.poll_timeout().map(|(at, _)| at).into_iter().chain(life.deadline()).min();
+            poll::wait([self.socket.descriptor(), self.inbox.descriptor()], wake);
+
+            // Priority 1: what workers, tasks and signals say.
+            self.inbox.hush();
+            for _ in 0..BATCH {
+                match self.inbox.take() {
+                    Some(Message::Input(input)) => self.tell(&mut legs, input, &mut outputs),
+                    Some(Message::Stop) => self.stop(&mut life, &mut legs, &mut outputs),
+                    None => break,
+                }
+            }
+            // Priority 2: the network.
+            for _ in 0..BATCH {
+                let Some((source, bytes)) = self.socket.receive() else { break };
+                self.tell(&mut legs, Input::Datagram { source, bytes }, &mut outputs);
+            }
+            // Priority 3: what is due.
+            let now = clock::now();
+            self.exchange.handle_timeout(now, &mut outputs);
+            self.carry_out(now, &mut legs, &mut outputs);
+            if self.inbox.dropped() > dropped {
+                error!("the inbox was full: {} messages were dropped", self.inbox.dropped() - dropped);
+                dropped = self.inbox.dropped();
+            }
+            // Priority 4: the end.
+            match life {
+                Life::Serving => {}
+                _ if self.exchange.calls() == 0 => break,
+                Life::Draining { until } if until <= now.instant => {
+                    self.stop(&mut life, &mut legs, &mut outputs);
+                }
+                Life::HangingUp { until } if until <= now.instant => {
+                    warn!("{} calls did not end in time; they are left", self.exchange.calls());
+                    break;
+                }
+                Life::Draining { .. } | Life::HangingUp { .. } => {}
+            }
+        }
+    }
+
+    fn stop(&mut self, life: &mut Life, legs: &mut BTreeMap<LegId, LegMedia>, outputs: &mut Vec<Output>) {
+        let now = clock::now();
+        match life {
+            Life::Serving => {
+                info!("draining: no new calls, {} go on; a second signal hangs up", self.exchange.calls());
+                self.tell(legs, Input::Drain { retry_after: RETRY_AFTER_SECONDS }, outputs);
+                *life = Life::Draining { until: now.instant + self.drain.patience };
+            }
+            Life::Draining { .. } => {
+                info!("hanging up {} calls", self.exchange.calls());
+                self.tell(legs, Input::ShutDown, outputs);
+                *life = Life::HangingUp { until: now.instant + self.drain.last_words };
+            }
+            Life::HangingUp { until } => *until = now.instant,
+        }
+    }
+
+    fn tell(&mut self, legs: &mut BTreeMap<LegId, LegMedia>, input: Input, outputs: &mut Vec<Output>) {
+        let now = clock::now();
+        if let Input::Media(leg, crate::media::Event::Closed(_)) = &input {
+            legs.remove(leg);
+        }
+        self.exchange.handle(now, input, outputs);
+        self.carry_out(now, legs, outputs);
+    }
+
+    /// Does what the exchange asks. Binding a socket answers at once, which may ask for more: hence the loop.
+    fn carry_out(&mut self, now: Now, legs: &mut BTreeMap<LegId, LegMedia>, outputs: &mut Vec<Output>) {
+        while !outputs.is_empty() {
+            let mut next = Vec::new();
+            for output in outputs.drain(..) {
+                match output {
+                    Output::Datagram { destination, bytes } => self.socket.send(destination, &bytes),
+                    Output::OpenMedia { leg, peer } => {
+                        let local = match self.bind(peer) {
+                            Ok((socket, local)) => {
+                                legs.insert(leg, LegMedia::Bound(socket));
+                                Ok(local)
+                            }
+                            Err(error) => Err(error.to_string()),
+                        };
+                        self.exchange.handle(now, Input::MediaOpened { leg, local }, &mut next);
+                    }
+                    Output::StartMedia(leg, settings) => {
+                        if let Some(LegMedia::Bound(socket)) = legs.remove(&leg) {
+                            let worker = self.least_loaded();
+                            legs.insert(leg, LegMedia::OnWorker(worker));
+                            self.command(worker, Command::Open { leg, socket, settings });
+                        }
+                    }
+                    Output::Retarget(leg, settings) => self.to_leg(legs, leg, Command::Retarget { leg, settings }),
+                    Output::Play(leg, play, segments) => {
+                        self.to_leg(legs, leg, Command::Play { leg, play, segments });
+                    }
+                    Output::StopPlaying(leg) => self.to_leg(legs, leg, Command::Stop { leg }),
+                    Output::CloseMedia(leg) => match legs.get(&leg) {
+                        Some(LegMedia::OnWorker(_)) => self.to_leg(legs, leg, Command::Close { leg }),
+                        Some(LegMedia::Bound(_)) | None => {
+                            legs.remove(&leg);
+                        }
+                    },
+                    Output::Request { leg, id, request, timeout: _ } => self.request(leg, id, request),
+                    Output::Record(record) => self.record(record),
+                }
+            }
+            outputs.append(&mut next);
+        }
+    }
+
+    /// A socket, and the address that `peer` should send to: as configured for its trunk, or else the bound one; of a
+    /// socket that is bound to every address, loopback for a neighbour on this machine.
+    fn bind(&mut self, peer: IpAddr) -> std::io::Result<(RtpSocket, SocketAddr)> {
+        let (first, last) = self.config.rtp.ports;
+        let socket = RtpSocket::open(self.rtp_address, Some(first..=last), self.ids.next_u64())?;
+        let address = match self.config.advertised_to(peer) {
+            Some(address) => address,
+            None if !self.rtp_address.is_unspecified() => self.rtp_address,
+            None if peer.is_loopback() => peer,
+            None => self.own_address,
+        };
+        let local = SocketAddr::new(address, socket.local().port());
+        Ok((socket, local))
+    }
+
+    fn least_loaded(&self) -> usize {
+        (0..self.workers.len()).min_by_key(|index| self.workers.get(*index).map_or(0, MediaWorker::legs)).unwrap_or(0)
+    }
+
+    fn to_leg(&self, legs: &BTreeMap<LegId, LegMedia>, leg: LegId, command: Command) {
+        if let Some(LegMedia::OnWorker(worker)) = legs.get(&leg) {
+            self.command(*worker, command);
+        }
+    }
+
+    fn command(&self, worker: usize, command: Command) {
+        let sent = self.workers.get(worker).map(|worker| worker.send(command));
+        if !matches!(sent, Some(Ok(()))) {
+            error!("media worker {worker} takes no more commands");
+        }
+    }
+
+    /// The session gives up by itself when its time is up; the work goes on, so that a write that was begun is finished.
+    fn request(&self, leg: LegId, id: RequestId, request: Request) {
+        let (services, sender) = (self.services.clone(), self.sender.clone());
+        self.runtime.spawn(async move {
+            let answer = services.carry_out(request).await;
+            if !sender.send(Message::Input(Input::Answered { leg, id, answer })) {
+                warn!("an answer came after the engine had stopped, or found its inbox full");
+            }
+        });
+    }
+
+    fn record(&self, record: Box<CallRecord>) {
+        let store = self.store.clone();
+        let writing = self.writing.clone();
+        self.runtime.spawn(async move {
+            if let Err(error) = store.save_call(&record).await {
+                // The store has a spool for a database that is away: this is the disk itself.
+                error!(call = %record.key, "the call record could not be stored: {error:#}");
+            }
+            drop(writing);
+        });
+    }
+}
+
+impl Life {
+    fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Serving => None,
+            Self::Draining { until } | Self::HangingUp { until } => Some(*until),
+        }
+    }
+}
