@@ -1,0 +1,151 @@
+//! The engine over real sockets: its own test phone, SIPp and baresip call it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests of the whole program read files and start processes"
+)]
+
+mod support;
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use support::{Engine, Folder, contesta, text};
+
+/// J1 (B-03, B-09, B-14, B-30, B-31, B-32): a stolen handset, reported from a landline with the extension dialled after the
+/// answer; a wrong IMEI is refused, the right one read back; the folio that is heard is the folio that is stored.
+#[test]
+fn j1_a_stolen_handset_is_blocked_over_real_sockets() {
+    let folder = Folder::new("j1");
+    let engine = Engine::start(folder.path());
+    let keys = "300,1,1,2221234567,1,490154203237519,490154203237518,1";
+    let call = engine.call("2226057239", &["--barge-in", "--keys", keys, "--from", "5551234567"]);
+    assert_eq!((call["status"].as_u64(), call["keys_left"].as_u64()), (Some(200), Some(0)), "{call:#}");
+    let folio = call["folio"].as_str().unwrap_or_else(|| panic!("no folio was heard: {call:#}"));
+
+    let case = engine.ask(&["cases", "show", folio]);
+    assert_eq!(case["folio"], folio, "{case:#}");
+    assert_eq!(case["kind"], "bloqueo", "{case:#}");
+
+    let again = engine.call("*2363", &["--barge-in", "--keys", &keys["300,".len()..], "--from", "5551234567"]);
+    assert_eq!(again["folio"], folio, "the same IMEI within the hour has the same folio: {again:#}");
+    assert!(engine.stop(), "SIGTERM with no call left ends the engine cleanly");
+}
+
+/// J3 (B-02, B-28, B-33): both keys pressed into the greeting count, and the price is heard.
+#[test]
+fn j3_keys_pressed_early_lead_to_the_price_over_real_sockets() {
+    let folder = Folder::new("j3");
+    let engine = Engine::start(folder.path());
+    let call = engine.call("*2363", &["--barge-in", "--keys", "22,#,*,*"]);
+    let heard = words(&call);
+    assert!(heard.contains("ciento un pesos con cincuenta centavos"), "{heard}");
+    assert!(call["first_audio_ms"].as_u64().unwrap() < 500, "{call:#}");
+    assert_eq!(call["folio"], Value::Null, "no case is opened: {call:#}");
+}
+
+/// B-02, pain 25: `*` arrives as itself and escaped, and with the country code in front of a landline number.
+#[test]
+fn the_called_number_is_understood_in_every_spelling() {
+    let folder = Folder::new("numbers");
+    let engine = Engine::start(folder.path());
+    for number in ["*2363", "%2A2363", "300", "+522226057239", "5212226057239", "2226057239;ext=300", "7676720827"] {
+        let call = engine.call(number, &["--linger", "200ms", "--longest", "4s"]);
+        assert_eq!(call["status"], 200, "{number}: {call:#}");
+    }
+    let call = engine.call("911911", &[]);
+    assert_eq!(call["status"], 404, "{call:#}");
+}
+
+/// A far end that is not ours, its SDP and its transactions included.
+#[test]
+fn sipp_gets_through() {
+    let folder = Folder::new("sipp");
+    let engine = Engine::start(folder.path());
+    let output = Command::new("sipp")
+        .args(["-sn", "uac", "-s", "*2363", "-i", "127.0.0.1", "-m", "20", "-r", "10", "-d", "300"])
+        .args(["-timeout", "30s", "-timeout_error", "-nostdin", &engine.sip])
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .output()
+        .expect("SIPp: scripts/test installs it");
+    assert!(output.status.success(), "{}", text(&output));
+}
+
+/// A softphone of the kind callers and agents use: what it recorded contains the greeting.
+#[test]
+fn baresip_records_the_greeting() {
+    let folder = Folder::new("baresip");
+    let engine = Engine::start(folder.path());
+    let settings = folder.path().join("settings");
+    let recordings = folder.path().join("recordings");
+    std::fs::create_dir_all(&settings).unwrap();
+    std::fs::create_dir_all(&recordings).unwrap();
+    let config = format!(
+        "poll_method epoll\nsip_listen 127.0.0.1:0\naudio_player aubridge,line\naudio_source aubridge,line\n\
+         audio_srate 8000\naudio_channels 1\nmodule_path /usr/lib/baresip/modules\nmodule aubridge.so\n\
+         module g711.so\nmodule sndfile.so\nmodule account.so\nmodule menu.so\nsnd_path {}\n",
+        recordings.display()
+    );
+    std::fs::write(settings.join("config"), config).unwrap();
+    std::fs::write(settings.join("accounts"), "<sip:tester@127.0.0.1>;regint=0;audio_codecs=PCMU/8000/1\n").unwrap();
+    std::fs::write(settings.join("contacts"), "").unwrap();
+    let output = Command::new("baresip")
+        .args(["-f"])
+        .arg(&settings)
+        .args(["-t", "8", "-e", &format!("/dial sip:*2363@{}", engine.sip)])
+        .stdin(Stdio::null())
+        .output()
+        .expect("baresip: scripts/test installs it");
+    let recording = std::fs::read_dir(&recordings)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.to_string_lossy().contains("-dec"))
+        .unwrap_or_else(|| panic!("nothing recorded:\n{}", text(&output)));
+    let heard = contesta::audio::decode(&std::fs::read(recording).unwrap(), "wav").unwrap().resample_to(8_000).unwrap();
+    assert!(heard.duration().as_secs() >= 3, "{:?}", heard.duration());
+    assert!(correlates_with_a_greeting(&heard.samples), "the recording holds none of the first prompts");
+}
+
+/// The error that a typo gives.
+#[test]
+fn a_call_to_nobody_says_what_to_do() {
+    let output = contesta().args(["call", "sip:*2363@127.0.0.1:9", "--longest", "1s"]).output().unwrap();
+    assert!(!output.status.success());
+    assert!(text(&output).contains("contesta run"), "{}", text(&output));
+}
+
+fn words(call: &Value) -> String {
+    let texts = call["heard"].as_array().unwrap().iter().map(|prompt| prompt["text"].as_str().unwrap());
+    texts.collect::<Vec<_>>().join(" ")
+}
+
+/// Whether one second of some prompt of Beneleit's stands in the recording, sample by sample up to a shift and a gain.
+fn correlates_with_a_greeting(heard: &[i16]) -> bool {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts/beneleit");
+    std::fs::read_dir(folder).unwrap().flatten().any(|entry| {
+        let extension = entry.path().extension().unwrap_or_default().to_string_lossy().into_owned();
+        let bytes = std::fs::read(entry.path()).unwrap();
+        let prompt = contesta::audio::decode(&bytes, &extension).unwrap().resample_to(8_000).unwrap();
+        let Some(piece) = prompt.samples.get(1_000..9_000) else { return false };
+        best_correlation(heard, piece) > 0.9
+    })
+}
+
+fn best_correlation(heard: &[i16], piece: &[i16]) -> f64 {
+    // Coarse first: every 8th sample of the piece at every shift; a match is then measured in full.
+    let coarse: Vec<(usize, f64)> = piece.iter().enumerate().step_by(8).map(|(i, s)| (i, f64::from(*s))).collect();
+    let norm = coarse.iter().map(|(_, sample)| sample * sample).sum::<f64>().sqrt();
+    (0..heard.len().saturating_sub(piece.len()))
+        .map(|shift| {
+            let (mut product, mut energy) = (0.0, 0.0);
+            for (index, sample) in &coarse {
+                let other = f64::from(heard[shift + index]);
+                product += sample * other;
+                energy += other * other;
+            }
+            product / (norm * energy.sqrt()).max(1.0)
+        })
+        .fold(0.0, f64::max)
+}
