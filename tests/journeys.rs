@@ -49,74 +49,14 @@ fn j1_a_stolen_handset_is_blocked_at_night_and_its_report_number_covers_it() {
     ] {
         assert_eq!(field_of(case, field), expect, "{field}");
     }
-    let orders =
-        centre.orders(&case.folio).into_iter().map(|stored| (stored.order.kind, stored.order.line, stored.order.imei));
-    let line = "2221234567".to_owned();
-    let expect = [
-        (OrderKind::DeviceBlock, line.clone(), "490154203237518".to_owned()),
-        (OrderKind::LineSuspension, line, String::new()),
-    ];
-    assert_eq!(orders.collect::<Vec<_>>(), expect, "line and device are two orders under one folio");
-
-    assert_eq!(call.times_heard(&folio(case)), 2, "the folio is said twice");
-    let ordered = call.place_of(|what| asks(what, "device.block")).unwrap();
-    let spoken = call.place_of(|what| says(what, "su_reporte_es")).unwrap();
-    assert!(ordered < spoken, "ordered before the folio is spoken (B-32)");
-    assert!(call.has_heard("linea_suspendida") && call.has_heard("equipo_bloqueado"));
-    assert!(call.has_heard("info_reemplazo"), "B-31");
-    assert!(!call.path().iter().any(|step| step.starts_with("beneleit.asesor/")), "no agent stands in the way");
-    assert!(!call.has_heard("asesores_atienden"), "no hours stand in the way");
-
-    // The replacement again, the number again, then a message to a mobile, since the caller is at a landline.
-    call.keys("3,2").listen();
-    let replacements = call.heard().iter().filter(|prompts| prompts.contains(&"info_reemplazo".to_owned())).count();
-    assert_eq!((replacements, call.times_heard(&folio(case))), (2, 3));
-    call.keys("1,1,2,2221230000,1,2").listen();
-    let [message] = &centre.outbox()[..] else { panic!("one message") };
-    assert_eq!((message.channel.as_str(), message.to.as_str()), ("sms", "2221230000"));
-    assert_eq!(message.folio.as_ref(), Some(&case.folio));
-    assert!(message.text.contains(case.folio.as_str()), "{}", message.text);
-    assert_eq!((call.cause(), call.simulator.result()), (Some("hangup"), Some("bloqueo")));
-    assert_eq!(centre.operator("beneleit").class, "gratuito");
-
-    // The same handset within the hour: already blocked, by the same number, and no second case.
-    let mut again = centre.call("2226057239", Some("2225550199"), "2026-03-15T03:10:00");
-    again.keys("300,1,1,2221234567,1,490154203237518,1").listen();
-    assert!(again.has_heard("equipo_ya_bloqueado"));
-    assert_eq!(again.times_heard(&folio(case)), 2);
-    assert_eq!(again.simulator.result(), Some("bloqueo"));
-    assert_eq!(centre.cases("beneleit").len(), 1);
-}
-
-/// J2, B-01, B-02, B-14: a third party without the IMEI, on a holiday at 20:00, from a Beneleit line.
-#[test]
-fn j2_a_third_party_without_the_imei_still_protects_the_line() {
-    let centre = Centre::open();
-    let mut call = centre.call("*2363", Some("2225550101"), "2026-03-16T20:00:00");
-    call.keys("1,2,3").listen();
-    assert!(call.has_heard("bloqueo_tercero"), "the letter of attorney is asked for later");
-    call.keys("2225550102,1,#").listen();
-
-    let [case] = &centre.cases("beneleit")[..] else { panic!("one case") };
-    assert_eq!((case.open.kind.as_str(), case.open.subkind.as_str()), ("bloqueo", "extravio"));
-    for (field, expect) in [
-        ("linea", "2225550102"),
-        ("imei", "pendiente"),
-        ("solicitante", "tercero"),
-        ("carta_poder", "pendiente"),
-        ("linea_estado", "suspendida"),
-        ("equipo_estado", "falta imei"),
-    ] {
-        assert_eq!(field_of(case, field), expect, "{field}");
-    }
     let orders = centre.orders(&case.folio);
     assert_eq!(orders.len(), 2, "line and device are two orders under one folio");
-    let line = |kind: OrderKind, imei: &str| {
+    let check = |kind: OrderKind, imei: &str| {
         let order = orders.iter().map(|stored| &stored.order).find(|order| order.kind == kind).unwrap();
         assert_eq!((order.line.as_str(), order.imei.as_str(), order.reason.as_str()), ("2221234567", imei, "robo"));
     };
-    line(OrderKind::LineSuspension, "");
-    line(OrderKind::DeviceBlock, "490154203237518");
+    check(OrderKind::LineSuspension, "");
+    check(OrderKind::DeviceBlock, "490154203237518");
 
     assert_eq!(call.times_heard(&folio(case)), 2, "the folio is said twice");
     let ordered = call.place_of(|what| asks(what, "device.block")).unwrap();
