@@ -160,7 +160,7 @@ on.next = "principal"
 [steps.principal.menu]
 prompt = ["largo"]
 timeout = "1s"
-attempts = 100
+attempts = 9
 keys = { 1 = "otro", 9 = "adios" }
 on = { max_attempts = "principal" }
 [steps.otro.play]

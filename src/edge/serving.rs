@@ -47,8 +47,14 @@ pub fn load(flows: &Path, prompts: &Path) -> anyhow::Result<Served> {
         .into_iter()
         .map(|(operator, flows)| {
             let loaded = audio.load(&operator.prompts);
-            for defect in &loaded.defects {
-                warn!("prompt {} of {}: {} ({})", defect.key, operator.id, defect.fault, defect.file);
+            if let Some(first) = loaded.defects.first() {
+                warn!(
+                    "{}: {} prompts need someone, the first is {} ({}); «contesta prompts report» lists them",
+                    operator.id,
+                    loaded.defects.len(),
+                    first.key,
+                    first.fault
+                );
             }
             Arc::new(Tenant { operator, flows: Arc::new(flows), clips: loaded.clips })
         })
