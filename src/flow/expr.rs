@@ -77,6 +77,10 @@ pub trait Scope {
     fn lookup(&self, name: &str) -> Option<Known>;
     /// Every name, for suggestions.
     fn names(&self) -> Vec<&str>;
+    /// True for a name that would be known but for a fault already reported elsewhere.
+    fn is_doubtful(&self, _name: &str) -> bool {
+        false
+    }
 }
 
 /// The values that names have at run time.
@@ -132,6 +136,8 @@ pub struct ExprFault {
     pub message: String,
     /// What to write instead.
     pub suggestion: Option<String>,
+    /// True when it only follows from a fault already reported elsewhere.
+    pub follows: bool,
 }
 
 impl Expr {
@@ -506,6 +512,7 @@ impl Parser<'_> {
     fn known(&self, name: &str, span: Range<usize>) -> Result<Known, ExprFault> {
         self.scope.lookup(name).ok_or_else(|| ExprFault {
             suggestion: fault::did_you_mean(name, self.scope.names()).map(|near| format!("did you mean «{near}»?")),
+            follows: self.scope.is_doubtful(name),
             ..fault(span, format!("unknown variable «{name}»"))
         })
     }
@@ -630,7 +637,7 @@ fn number(rest: &str, at: usize) -> Result<(Token, usize), ExprFault> {
 }
 
 fn fault(span: Range<usize>, message: String) -> ExprFault {
-    ExprFault { span, message, suggestion: None }
+    ExprFault { span, message, suggestion: None, follows: false }
 }
 
 /// Parts of one expression at most; bounds the recursion of [`Expr::value`] as well.

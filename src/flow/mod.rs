@@ -10,6 +10,8 @@ use std::time::Duration;
 use crate::dtmf::Digit;
 
 pub mod action;
+#[cfg(test)]
+mod bench;
 pub mod expr;
 mod graph;
 mod keypad;

@@ -92,10 +92,7 @@ fn table(place: Place<'_>, scope: &dyn Scope, operator: &Operator, faults: &mut 
     let mut fields = place.fields(faults)?;
     let (condition, silence, key, say) =
         (fields.optional("when"), fields.optional("silence"), fields.optional("prompt"), fields.optional("say"));
-    let when = match condition {
-        Some(place) => Some(read_condition(place, scope, faults)),
-        None => None,
-    };
+    let when = condition.map(|place| read_condition(place, scope, faults));
     let what = match (silence, key, say) {
         (Some(silence), None, None) => silence.duration(faults).and_then(|duration| {
             if duration > SILENCE_MAX {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::document::{Item, Name, Place};
 use crate::dtmf::Digit;
-use crate::fault::Fault;
+use crate::fault::{Fault, did_you_mean};
 use crate::operator::Operator;
 use crate::value::{Kind, Value};
 
@@ -33,6 +33,8 @@ pub(crate) struct Reader<'a, 'l> {
     outputs: Vec<Output>,
     known_outputs: Vec<String>,
     any_output: bool,
+    /// What is missing, by name: reported at the end, unless something misspelt was meant for it.
+    missing: Vec<(String, Fault)>,
 }
 
 /// One output of a step that is being read.
@@ -66,6 +68,7 @@ impl<'a, 'l> Reader<'a, 'l> {
             outputs: Vec::new(),
             known_outputs: Vec::new(),
             any_output: false,
+            missing: Vec::new(),
         }
     }
 
@@ -90,7 +93,7 @@ impl<'a, 'l> Reader<'a, 'l> {
         let place = self.option(key);
         if place.is_none() {
             let message = format!("the {} «{}» has no «{key}»", self.step.kind.text, self.step.name.text);
-            self.faults.push(self.step.kind.fault(message));
+            self.missing.push((key.to_owned(), self.step.kind.fault(message)));
         }
         place
     }
@@ -215,7 +218,7 @@ impl<'a, 'l> Reader<'a, 'l> {
             let message =
                 format!("the {} «{}» does not say where «{name}» leads", self.step.kind.text, self.step.name.text);
             let fault = self.step.kind.fault(message).suggest(format!("add on.{name} = \"step\""));
-            self.faults.push(fault);
+            self.missing.push((name.to_owned(), fault));
         }
     }
 
@@ -261,29 +264,35 @@ impl<'a, 'l> Reader<'a, 'l> {
                 }
             }
         }
-        let names = || self.sheet.options.iter().map(|option| option.name);
-        for (name, _) in self.options.iter().filter(|(name, _)| name.text != "on") {
-            if !names().any(|known| known == name.text) {
-                let fault = name.fault(format!("a {} has no option «{}»", self.step.kind.text, name.text));
-                let fault = fault.did_you_mean(name.text, names().chain(["on"]));
-                self.faults.push(if fault.suggestion.is_some() || self.sheet.options.is_empty() {
-                    fault
-                } else {
-                    fault.suggest(format!("known here: {}", names().collect::<Vec<_>>().join(", ")))
-                });
-            }
+        let options: Vec<&str> = self.sheet.options.iter().map(|option| option.name).collect();
+        let mut meant = Vec::new();
+        for (name, _) in self.options.iter().filter(|(name, _)| name.text != "on" && !options.contains(&name.text)) {
+            let fault = name.fault(format!("a {} has no option «{}»", self.step.kind.text, name.text));
+            let known: Vec<&str> = options.iter().copied().chain(["on"]).collect();
+            self.faults.push(unknown(fault, name.text, &known, "known here", &mut meant));
         }
         for (name, _) in self.on.iter().filter(|(name, _)| !self.wired.contains(&name.text)) {
-            let known = || self.known_outputs.iter().map(String::as_str);
             let fault = name.fault(format!("this {} has no output «{}»", self.step.kind.text, name.text));
-            let fault = fault.did_you_mean(name.text, known());
-            self.faults.push(if fault.suggestion.is_some() || self.known_outputs.is_empty() {
-                fault
-            } else {
-                fault.suggest(format!("its outputs: {}", known().collect::<Vec<_>>().join(", ")))
-            });
+            let known: Vec<&str> = self.known_outputs.iter().map(String::as_str).collect();
+            self.faults.push(unknown(fault, name.text, &known, "its outputs", &mut meant));
         }
+        // What was misspelt is there: saying that it is missing as well would be the same fault twice.
+        self.missing.retain(|(name, _)| !meant.contains(name));
+        self.faults.extend(self.missing.into_iter().map(|(_, fault)| fault));
         self.outputs
+    }
+}
+
+/// The fault with the name that was probably meant, or with all there are.
+pub(super) fn unknown(fault: Fault, name: &str, known: &[&str], label: &str, meant: &mut Vec<String>) -> Fault {
+    match did_you_mean(name, known.iter().copied()) {
+        Some(near) => {
+            let fault = fault.suggest(format!("did you mean «{near}»?"));
+            meant.push(near);
+            fault
+        }
+        None if known.is_empty() => fault,
+        None => fault.suggest(format!("{label}: {}", known.join(", "))),
     }
 }
 
@@ -309,7 +318,7 @@ pub(crate) fn read_template(
         Item::Text(text) => match Template::parse(text, scope) {
             Ok(template) => template,
             Err(fault) => {
-                faults.push(within(place, text, fault));
+                report(place, text, fault, faults);
                 return None;
             }
         },
@@ -336,7 +345,7 @@ pub(crate) fn read_condition(place: Place<'_>, scope: &dyn Scope, faults: &mut V
     let expr = match Expr::parse(text, scope) {
         Ok(expr) => expr,
         Err(fault) => {
-            faults.push(within(place, text, fault));
+            report(place, text, fault, faults);
             return None;
         }
     };
@@ -351,8 +360,11 @@ pub(crate) fn read_condition(place: Place<'_>, scope: &dyn Scope, faults: &mut V
     Some(expr)
 }
 
-/// A fault inside the text at `place`, at its own column when the text is written without escapes.
-fn within(place: Place<'_>, text: &str, fault: ExprFault) -> Fault {
+/// Reports a fault inside the text at `place`, at its own column when the text is written without escapes.
+fn report(place: Place<'_>, text: &str, fault: ExprFault, faults: &mut Vec<Fault>) {
+    if fault.follows {
+        return;
+    }
     let written = place.source.text.get(place.span()).unwrap_or("");
     let span = match written.find(text) {
         Some(offset) if !text.is_empty() => {
@@ -362,10 +374,10 @@ fn within(place: Place<'_>, text: &str, fault: ExprFault) -> Fault {
         Some(_) | None => place.span(),
     };
     let found = Fault::error(place.source, span, fault.message);
-    match fault.suggestion {
+    faults.push(match fault.suggestion {
         Some(suggestion) => found.suggest(suggestion),
         None => found,
-    }
+    });
 }
 
 /// Keys of one menu entry or extension at most.

@@ -19,7 +19,7 @@ use crate::now::Now;
 use crate::operator::Operator;
 
 use super::action::{Action, CallFacts, Event, Trace};
-use super::step::{After, Input, Kind, Leave, Next, Running};
+use super::step::{After, Input, Kind, Leave, Next, Pace, Running};
 use super::turn::{Live, Turn, TypeAhead, VariableValues};
 use super::{Flow, Flows, GlobalKey, Step, StepIndex};
 
@@ -386,6 +386,10 @@ impl Run<'_> {
 
     fn leave_by(&mut self, output: &str) -> Option<Todo> {
         self.trace(format!("→ {output}"));
+        if self.step().is_some_and(|(_, step)| step.what.sheet().pace == Pace::Hears) {
+            // The caller has chosen: what led up to the question is settled.
+            self.session.said = None;
+        }
         if self.session.phase == Phase::Leaving {
             return self.close("abandoned");
         }
@@ -494,27 +498,25 @@ impl Run<'_> {
             },
             Kind::Play(_) => {
                 self.session.said.get_or_insert(here);
-                return;
             }
-            // These say nothing and change nothing, so that what was said before them can be repeated by going there.
-            Kind::Goto(_) | Kind::Branch(_) | Kind::Hours(_) | Kind::Wait(_) => return,
-            Kind::AnswerCall(_)
-            | Kind::Notice(_)
+            // These change nothing, so that what was said before them can be repeated by going there.
+            Kind::Goto(_)
+            | Kind::Branch(_)
+            | Kind::Hours(_)
+            | Kind::Wait(_)
             | Kind::Collect(_)
             | Kind::Extension(_)
+            | Kind::Verify(_) => {}
+            Kind::AnswerCall(_)
+            | Kind::Notice(_)
             | Kind::Set(_)
             | Kind::Ask(_)
-            | Kind::Verify(_)
             | Kind::CaseStep(_)
             | Kind::Notify(_)
             | Kind::Call(_)
             | Kind::Return(_)
             | Kind::Tag(_)
-            | Kind::Hangup(_) => {}
-        }
-        // A menu keeps what led up to it until something else is chosen; anything else begins afresh.
-        if !matches!(step.what, Kind::Menu(_)) {
-            self.session.said = None;
+            | Kind::Hangup(_) => self.session.said = None,
         }
     }
 
@@ -628,3 +630,251 @@ const FAILURES_MAX: u8 = 5;
 /// How long `on_hangup` may take, its requests included.
 const CLOSING_MAX: Duration = Duration::from_secs(60);
 const TIMEOUTS_AT_ONCE_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::super::action::Answer;
+    use super::super::bench::Bench;
+    use super::*;
+
+    const TWO_MENUS: &str = r##"
+[steps.a.answer]
+on.next = "hola"
+[steps.hola.play]
+prompt = ["hola"]
+on.next = "m"
+[steps.m.menu]
+prompt = ["menu"]
+keys = { 1 = "n", 9 = "fin" }
+on.max_attempts = "fin"
+[steps.n.menu]
+prompt = ["otra"]
+keys = { 1 = "numero", 2 = "dicho" }
+on.max_attempts = "fin"
+[steps.dicho.play]
+prompt = ["aviso"]
+on.next = "n"
+[steps.numero.collect]
+into = "linea"
+prompt = ["numero"]
+validate = "phone_mx"
+on = { ok = "fin", max_attempts = "fin" }
+[steps.fin.hangup]
+prompt = ["adios"]
+"##;
+
+    fn two_menus() -> Bench {
+        Bench::with_head("global_keys = { \"*\" = \"back\", \"#\" = \"repeat\", 0 = \"fin\" }", TWO_MENUS)
+    }
+
+    #[test]
+    fn keys_pressed_early_pass_over_announcements_and_choose_in_the_menus_that_follow() {
+        let mut bench = two_menus();
+        assert_eq!(bench.start(), ["answers", "says hola"]);
+        assert_eq!(bench.press("11"), ["stops", "says menu", "stops", "says otra", "stops", "says numero"]);
+        assert_eq!(bench.press("2221234567"), ["stops", "says adios"]);
+        assert_eq!(bench.played(), ["ends hangup"]);
+    }
+
+    #[test]
+    fn keys_pressed_while_a_service_is_asked_wait_for_the_next_menu() {
+        let mut bench = Bench::of(
+            r#"
+[steps.a.ask]
+service = "cuenta.saldo"
+args = { linea = "${call.caller}" }
+on = { found = "m", not_found = "m", error = "m" }
+[steps.m.menu]
+prompt = ["menu"]
+keys = { 7 = "fin" }
+on.max_attempts = "otra"
+[steps.otra.hangup]
+cause = "closed"
+[steps.fin.hangup]
+"#,
+        );
+        assert_eq!(bench.start(), ["asks cuenta.saldo linea=2221234567"]);
+        assert_eq!(bench.press("7"), Vec::<String>::new());
+        assert_eq!(bench.answer("found", &[]), ["says menu", "stops", "ends hangup"]);
+    }
+
+    #[test]
+    fn back_goes_up_the_menus_and_repeat_says_again_what_led_there() {
+        let mut bench = two_menus();
+        bench.start();
+        bench.press("1");
+        assert_eq!(bench.press("2"), ["stops", "says aviso"]);
+        assert_eq!(bench.played(), ["says otra"]);
+        // What was said last is the announcement and the menu after it.
+        assert_eq!(bench.press("#"), ["says aviso"]);
+        assert_eq!(bench.played(), ["says otra"]);
+        bench.press("1");
+        assert_eq!(bench.press("*"), ["says otra"]);
+        assert_eq!(bench.press("*"), ["says menu"]);
+        // At the first menu there is nothing before.
+        assert_eq!(bench.press("*"), ["says menu"]);
+        assert_eq!(bench.place(), "t/m");
+        assert_eq!(bench.press("0"), ["says adios"]);
+    }
+
+    #[test]
+    fn a_caller_who_hangs_up_is_followed_silently() {
+        let flow = format!(
+            "{TWO_MENUS}\n[steps.h.case]\nop = \"open\"\nkind = \"queja\"\non = {{ ok = \"h2\", error = \"h3\" }}\n\
+             [steps.h2.tag]\nresult = \"abandono ${{case.folio}}\"\non.next = \"h3\"\n[steps.h3.hangup]\nprompt = [\"adios\"]\n"
+        );
+        let mut bench = Bench::with_head("on_hangup = \"h\"", &flow);
+        bench.start();
+        assert_eq!(bench.hang_up(), ["opens queja/ once k1:t:h:queja:"]);
+        assert_eq!(bench.press("1"), Vec::<String>::new());
+        let folio = crate::value::Value::Text("2000000006".into());
+        assert_eq!(bench.answer("ok", &[("folio", folio)]), ["result abandono 2000000006", "ends abandoned"]);
+        assert_eq!(bench.timer(), None);
+        assert_eq!(bench.press("1"), Vec::<String>::new());
+    }
+
+    /// A case that is being opened when the caller hangs up is known to `on_hangup`, so that nobody opens it twice.
+    #[test]
+    fn a_request_under_way_is_awaited_before_on_hangup_runs() {
+        let flow = r#"
+[steps.a.case]
+op = "open"
+kind = "queja"
+on = { ok = "fin", error = "fin" }
+[steps.fin.hangup]
+[steps.h.branch]
+when = [{ if = "set(case.folio)", to = "con" }]
+else = "sin"
+[steps.con.tag]
+result = "con folio"
+on.next = "fin"
+[steps.sin.tag]
+result = "sin folio"
+on.next = "fin"
+"#;
+        let mut bench = Bench::with_head("on_hangup = \"h\"", flow);
+        bench.start();
+        assert_eq!(bench.hang_up(), Vec::<String>::new());
+        let folio = crate::value::Value::Text("2000000006".into());
+        assert_eq!(bench.answer("ok", &[("folio", folio)]), ["result con folio", "ends abandoned"]);
+        let mut late = Bench::with_head("on_hangup = \"h\"", flow);
+        late.start();
+        late.hang_up();
+        assert_eq!(late.wait_ms(5_000), ["result sin folio", "ends abandoned"]);
+    }
+
+    #[test]
+    fn a_goodbye_that_is_cut_by_the_caller_is_no_abandoned_call() {
+        let mut bench = Bench::with_head(
+            "on_hangup = \"h\"",
+            &format!("{TWO_MENUS}\n[steps.h.tag]\nresult = \"abandono\"\non.next = \"fin\"\n"),
+        );
+        bench.start();
+        bench.press("9");
+        assert_eq!(bench.hang_up(), ["ends hangup"]);
+    }
+
+    #[test]
+    fn an_answer_after_the_deadline_is_ignored() {
+        let mut bench = Bench::of(
+            r#"
+[steps.a.ask]
+service = "cuenta.saldo"
+args = { linea = "${call.caller}" }
+timeout = "3s"
+into = "cuenta"
+on = { found = "fin", not_found = "fin", timeout = "m", error = "fin" }
+[steps.m.menu]
+prompt = ["menu", { say = "money_mxn", value = "${cuenta.saldo}" }]
+keys = { 1 = "fin" }
+on.max_attempts = "fin"
+[steps.fin.hangup]
+"#,
+        );
+        bench.start();
+        assert_eq!(bench.timer(), Some((3_000, Why::RequestDeadline)));
+        assert_eq!(bench.wait_ms(3_000), ["says menu"]);
+        let saldo = crate::value::Value::Money(100);
+        assert_eq!(bench.answer("found", &[("saldo", saldo)]), Vec::<String>::new());
+        assert_eq!(bench.place(), "t/m");
+    }
+
+    #[test]
+    fn a_sub_flow_has_its_own_variables_and_gives_back_what_out_names() {
+        let mut bench = Bench::with_files(&[
+            (
+                "t.toml",
+                "schema = 1\n[flow]\nid = \"t\"\nstart = \"a\"\n[steps.a.call]\nflow = \"sub\"\nargs = { linea = \"${call.caller}\" }\n\
+                 into = \"r\"\non = { hecho = \"b\", nada = \"fin\" }\n[steps.b.tag]\nresult = \"${r.doble}\"\non.next = \"fin\"\n\
+                 [steps.fin.hangup]\n",
+            ),
+            (
+                "sub.toml",
+                "schema = 1\n[flow]\nid = \"sub\"\nstart = \"m\"\nin = { linea = \"text\" }\nout = { doble = \"text\" }\n\
+                 returns = [\"hecho\", \"nada\"]\n[steps.m.menu]\nprompt = [\"otra\"]\nkeys = { 1 = \"s\" }\non.max_attempts = \"n\"\n\
+                 [steps.s.set]\nvalues = { doble = \"${linea}/${linea}\" }\non.next = \"h\"\n[steps.h.return]\nname = \"hecho\"\n\
+                 [steps.n.return]\nname = \"nada\"\n",
+            ),
+        ]);
+        assert_eq!(bench.start(), ["says otra"]);
+        assert_eq!(bench.press("1"), ["stops", "result 2221234567/2221234567", "ends hangup"]);
+    }
+
+    #[test]
+    fn a_loop_that_the_loader_cannot_see_ends_in_on_error() {
+        let flow = r#"
+[steps.a.ask]
+service = "cuenta.saldo"
+args = { linea = "${call.caller}" }
+on = { found = "fin", not_found = "fin", error = "a" }
+[steps.perdon.hangup]
+prompt = ["mal"]
+[steps.fin.hangup]
+"#;
+        let mut bench = Bench::with_head("max_visits = 3\non_error = \"perdon\"", flow);
+        bench.start();
+        bench.answered(Answer::Error("down".into()));
+        bench.answered(Answer::Error("down".into()));
+        assert_eq!(bench.answered(Answer::Error("down".into())), ["says mal"]);
+        assert_eq!(bench.played(), ["ends hangup"]);
+    }
+
+    #[test]
+    fn an_error_in_the_error_handler_ends_the_call() {
+        let flow = r#"
+[steps.a.ask]
+service = "cuenta.saldo"
+args = { linea = "${call.caller}" }
+on = { found = "fin", not_found = "fin", error = "a" }
+[steps.fin.hangup]
+"#;
+        let mut bench = Bench::with_head("max_visits = 1\non_error = \"a\"", flow);
+        bench.start();
+        assert_eq!(bench.answered(Answer::Error("down".into())), ["ends loop"]);
+    }
+
+    #[test]
+    fn a_call_ends_when_its_time_is_over_and_on_hangup_still_runs() {
+        let flow = format!("{TWO_MENUS}\n[steps.h.tag]\nresult = \"abandono\"\non.next = \"fin\"\n");
+        let mut bench = Bench::with_head("max_duration = \"20s\"\non_hangup = \"h\"", &flow);
+        bench.start();
+        assert_eq!(bench.wait_ms(19_999), Vec::<String>::new());
+        assert_eq!(bench.wait_ms(1), ["stops", "result abandono", "ends max_duration"]);
+    }
+
+    #[test]
+    fn the_type_ahead_buffer_is_bounded() {
+        let mut bench = Bench::of("[steps.a.wait]\nduration = \"30s\"\non.next = \"fin\"\n[steps.fin.hangup]\n");
+        bench.start();
+        bench.press(&"1".repeat(10_000));
+        let lost = bench.path.iter().filter(|line| line.starts_with("a key is lost")).count();
+        assert_eq!(lost, 10_000 - super::super::turn::TYPE_AHEAD_MAX);
+    }
+
+    /// A call costs little memory: the session itself, its variables and where it has been.
+    #[test]
+    fn a_session_is_small() {
+        assert!(std::mem::size_of::<Session>() <= 768, "{}", std::mem::size_of::<Session>());
+        assert!(std::mem::size_of::<(Place, u16)>() <= 8);
+    }
+}

@@ -97,14 +97,14 @@ impl<'a> Source<'a> {
                 self.global_keys.push((digit, place));
             }
         }
-        for (name, kind) in read_kinds(head.entries("in", faults), faults) {
+        for (name, kind) in self.read_kinds(head.entries("in", faults), faults) {
             self.declare(name, kind, faults);
             self.inputs.push((name.text.to_owned(), kind));
         }
-        for (name, kind) in read_kinds(head.entries("vars", faults), faults) {
+        for (name, kind) in self.read_kinds(head.entries("vars", faults), faults) {
             self.declare(name, kind, faults);
         }
-        for (name, kind) in read_kinds(head.entries("out", faults), faults) {
+        for (name, kind) in self.read_kinds(head.entries("out", faults), faults) {
             self.declare(name, kind, faults);
             self.outs.push((name.text.to_owned(), kind));
         }
@@ -115,6 +115,22 @@ impl<'a> Source<'a> {
             self.returns.push(name.to_owned());
         }
         head.finish(faults);
+    }
+
+    fn read_kinds(&mut self, entries: Vec<(Name<'a>, Place<'a>)>, faults: &mut Vec<Fault>) -> Vec<(Name<'a>, Kind)> {
+        let mut kinds = Vec::new();
+        for (name, place) in entries {
+            let Some(text) = place.text(faults) else { continue };
+            match KINDS.iter().find(|kind| expr::kind_name(**kind) == text) {
+                Some(kind) => kinds.push((name, *kind)),
+                None => {
+                    self.variables.doubt(name.text);
+                    let names = KINDS.iter().map(|kind| expr::kind_name(*kind));
+                    faults.push(place.fault(format!("unknown kind of value «{text}»")).did_you_mean(text, names));
+                }
+            }
+        }
+        kinds
     }
 
     fn declare(&mut self, name: Name<'_>, kind: Kind, faults: &mut Vec<Fault>) {
@@ -133,8 +149,9 @@ impl<'a> Source<'a> {
         faults: &mut Vec<Fault>,
     ) {
         for source in self.steps.clone() {
-            let mut declared = Declared { operator, outs, found: Vec::new() };
+            let mut declared = Declared { operator, outs, found: Vec::new(), doubtful: Vec::new() };
             step::declare(source.kind.text, &Body(source.body), &mut declared);
+            declared.doubtful.iter().for_each(|name| self.variables.doubt(name));
             for found in declared.found {
                 let base = found.name.split('.').next().unwrap_or("");
                 if let Some(message) = bad_variable_name(base) {
@@ -169,6 +186,7 @@ pub(crate) struct Declared<'o> {
     pub(crate) operator: &'o Operator,
     outs: &'o [(String, Vec<(String, Kind)>)],
     found: Vec<Found>,
+    doubtful: Vec<String>,
 }
 
 struct Found {
@@ -203,9 +221,14 @@ impl Declared<'_> {
         }
     }
 
-    /// What the flow `id` gives back.
-    pub(crate) fn outs(&self, id: &str) -> &[(String, Kind)] {
-        self.outs.iter().find(|(known, _)| known == id).map_or(&[], |(_, outs)| outs)
+    /// A variable, or a record of them, whose kind a fault hides.
+    pub(crate) fn doubt(&mut self, name: &str) {
+        self.doubtful.push(name.to_owned());
+    }
+
+    /// What the flow `id` gives back; `None` when there is no such flow.
+    pub(crate) fn outs(&self, id: &str) -> Option<&[(String, Kind)]> {
+        self.outs.iter().find(|(known, _)| known == id).map(|(_, outs)| outs.as_slice())
     }
 }
 
@@ -231,21 +254,6 @@ fn read_steps<'a>(entries: Vec<(Name<'a>, Place<'a>)>, faults: &mut Vec<Fault>) 
         steps.truncate(usize::from(u16::MAX));
     }
     steps
-}
-
-fn read_kinds<'a>(entries: Vec<(Name<'a>, Place<'a>)>, faults: &mut Vec<Fault>) -> Vec<(Name<'a>, Kind)> {
-    let mut kinds = Vec::new();
-    for (name, place) in entries {
-        let Some(text) = place.text(faults) else { continue };
-        match KINDS.iter().find(|kind| expr::kind_name(**kind) == text) {
-            Some(kind) => kinds.push((name, *kind)),
-            None => {
-                let names = KINDS.iter().map(|kind| expr::kind_name(*kind));
-                faults.push(place.fault(format!("unknown kind of value «{text}»")).did_you_mean(text, names));
-            }
-        }
-    }
-    kinds
 }
 
 /// The single key that `name` is, or a fault.

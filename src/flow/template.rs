@@ -31,7 +31,7 @@ impl Template {
             let inner = open + 2;
             let Some(close) = closing(text, inner) else {
                 let message = "«${» has no closing «}»".to_owned();
-                return Err(ExprFault { span: open..text.len(), message, suggestion: None });
+                return Err(ExprFault { span: open..text.len(), message, suggestion: None, follows: false });
             };
             let expression = text.get(inner..close).unwrap_or("");
             let expr = Expr::parse(expression, scope)

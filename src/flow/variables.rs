@@ -8,6 +8,8 @@ use super::expr::{CallFact, Known, Reference, Scope};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Variables {
     all: Vec<Variable>,
+    /// Names, and beginnings of names before a dot, whose kind a fault hides.
+    doubtful: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,11 @@ impl Variables {
         }
     }
 
+    /// A variable, or a record of them, that a fault keeps from being declared.
+    pub(crate) fn doubt(&mut self, name: &str) {
+        self.doubtful.push(name.to_owned());
+    }
+
     pub(crate) fn slot(&self, name: &str) -> Option<u16> {
         self.all.iter().position(|known| known.name == name).and_then(|place| u16::try_from(place).ok())
     }
@@ -62,5 +69,10 @@ impl Scope for Variables {
     fn names(&self) -> Vec<&str> {
         let own = self.all.iter().map(|variable| variable.name.as_str());
         own.chain(CallFact::ALL.iter().map(|(name, _, _)| *name)).collect()
+    }
+
+    fn is_doubtful(&self, name: &str) -> bool {
+        let base = name.split('.').next().unwrap_or(name);
+        self.doubtful.iter().any(|doubtful| doubtful == name || doubtful == base)
     }
 }

@@ -12,7 +12,7 @@ use super::{After, Input, Leave, Next, Opt, Out, Pace, Shape, Sheet, StepKind, o
 use crate::document::Place;
 use crate::flow::action::{Answer, Request};
 use crate::flow::prompt::Item;
-use crate::flow::reader::Reader;
+use crate::flow::reader::{Reader, unknown};
 use crate::flow::source::{Body, Declared};
 use crate::flow::template::Template;
 use crate::flow::turn::{Turn, Why};
@@ -67,9 +67,8 @@ impl StepKind for Ask {
 
     fn declare(body: &Body<'_>, declared: &mut Declared<'_>) {
         let (Some(service), Some(place)) = (body.text("service"), body.get("into")) else { return };
-        let (Some(service), Some(base)) = (declared.operator.services.get(service), place.text(&mut Vec::new())) else {
-            return;
-        };
+        let Some(base) = place.text(&mut Vec::new()) else { return };
+        let Some(service) = declared.operator.services.get(service) else { return declared.doubt(base) };
         let values: Vec<(&str, Kind)> = members(service);
         declared.record(base, place, values);
     }
@@ -218,7 +217,7 @@ pub(super) fn service_at<'l>(reader: &mut Reader<'_, 'l>, place: Place<'_>) -> O
 /// The arguments of a service; all are mandatory but `given`, which the step fills itself.
 pub(super) fn read_args(reader: &mut Reader<'_, '_>, service: &Service, given: Option<&str>) -> Vec<(String, Template)> {
     let entries = reader.option("args").map(|place| place.entries(reader.faults)).unwrap_or_default();
-    let mut args = Vec::new();
+    let (mut args, mut meant) = (Vec::new(), Vec::new());
     for (name, place) in &entries {
         match service.args.get(name.text) {
             Some(kind) => {
@@ -227,11 +226,12 @@ pub(super) fn read_args(reader: &mut Reader<'_, '_>, service: &Service, given: O
             }
             None => {
                 let fault = name.fault(format!("{} has no argument «{}»", service.name, name.text));
-                reader.faults.push(fault.did_you_mean(name.text, service.args.keys().map(String::as_str)));
+                let known: Vec<&str> = service.args.keys().map(String::as_str).collect();
+                reader.faults.push(unknown(fault, name.text, &known, "its arguments", &mut meant));
             }
         }
     }
-    for arg in service.args.keys().filter(|arg| Some(arg.as_str()) != given) {
+    for arg in service.args.keys().filter(|arg| Some(arg.as_str()) != given && !meant.contains(arg)) {
         if !entries.iter().any(|(name, _)| name.text == arg) {
             let place = reader.option("args").unwrap_or(reader.step.body);
             reader.fault(place, format!("{} asks for the argument «{arg}»", service.name));
@@ -245,3 +245,76 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const WAIT_PROMPT_AFTER: Duration = Duration::from_secs(1);
 /// Silence longer than this makes callers hang up.
 const WAIT_PROMPT_AGAIN: Duration = Duration::from_secs(4);
+
+#[cfg(test)]
+mod tests {
+    use crate::flow::action::Answer;
+    use crate::flow::bench::Bench;
+    use crate::value::Value;
+
+    const ASK: &str = r#"
+[steps.a.ask]
+service = "cuenta.saldo"
+args = { linea = "${call.caller}" }
+timeout = "8s"
+wait_prompt = ["espere"]
+retry = 1
+idempotency = "${call.key}:saldo"
+into = "cuenta"
+on = { found = "di", not_found = "no", timeout = "tarde", error = "mal" }
+[steps.di.hangup]
+prompt = [{ say = "money_mxn", value = "${cuenta.saldo}" }]
+[steps.no.hangup]
+cause = "refused"
+[steps.tarde.hangup]
+cause = "unavailable"
+[steps.mal.hangup]
+cause = "closed"
+"#;
+
+    #[test]
+    fn an_answer_chooses_the_output_and_fills_its_variables() {
+        let mut bench = Bench::of(ASK);
+        assert_eq!(bench.start(), ["asks cuenta.saldo linea=2221234567 once k1:saldo"]);
+        assert_eq!(bench.answer("found", &[("saldo", Value::Money(2_100))]), ["says num.21.apocope money.pesos"]);
+    }
+
+    #[test]
+    fn a_slow_answer_is_bridged_by_the_wait_prompt_which_is_heard_out() {
+        let mut bench = Bench::of(ASK);
+        bench.start();
+        assert_eq!(bench.wait_ms(999), Vec::<String>::new());
+        assert_eq!(bench.wait_ms(1), ["says espere"]);
+        assert_eq!(bench.answer("not_found", &[]), Vec::<String>::new());
+        assert_eq!(bench.played(), ["ends refused"]);
+    }
+
+    #[test]
+    fn silence_while_waiting_is_broken_again_and_the_deadline_holds() {
+        let mut bench = Bench::of(ASK);
+        bench.start();
+        assert_eq!(bench.wait_ms(1_500), ["says espere"]);
+        assert_eq!(bench.played(), Vec::<String>::new());
+        assert_eq!(bench.wait_ms(4_000), ["says espere"]);
+        assert_eq!(bench.played(), Vec::<String>::new());
+        assert_eq!(bench.wait_ms(2_500), ["ends unavailable"]);
+    }
+
+    #[test]
+    fn an_error_is_retried_and_then_told() {
+        let mut bench = Bench::of(ASK);
+        bench.start();
+        let again = ["asks cuenta.saldo linea=2221234567 once k1:saldo"];
+        assert_eq!(bench.answered(Answer::Error("down".into())), again);
+        assert_eq!(bench.answered(Answer::Error("down".into())), ["ends closed"]);
+    }
+
+    #[test]
+    fn a_result_that_is_not_declared_and_an_unset_argument_are_errors() {
+        let mut bench = Bench::of(ASK);
+        bench.start();
+        assert_eq!(bench.answer("maybe", &[]), ["ends closed"]);
+        let mut bench = Bench::with_head("vars = { linea = \"text\" }", &ASK.replace("call.caller", "linea"));
+        assert_eq!(bench.start(), ["ends closed"]);
+    }
+}

@@ -70,3 +70,22 @@ impl StepKind for Branch {
         match *running {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::flow::bench::Bench;
+
+    #[test]
+    fn the_first_condition_that_holds_decides() {
+        let flow = |n: i64| {
+            format!(
+                "[steps.a.set]\nvalues = {{ n = {n} }}\non.next = \"b\"\n[steps.b.branch]\n\
+                 when = [{{ if = \"n > 5\", to = \"muchos\" }}, {{ if = \"n > 1\", to = \"varios\" }}]\nelse = \"uno\"\n\
+                 [steps.muchos.hangup]\ncause = \"closed\"\n[steps.varios.hangup]\ncause = \"refused\"\n[steps.uno.hangup]\n"
+            )
+        };
+        assert_eq!(Bench::of(&flow(9)).start(), ["ends closed"]);
+        assert_eq!(Bench::of(&flow(3)).start(), ["ends refused"]);
+        assert_eq!(Bench::of(&flow(1)).start(), ["ends hangup"]);
+    }
+}

@@ -4,7 +4,7 @@
 
 use super::{After, Input, Leave, Next, Opt, Out, Pace, Shape, Sheet, StepKind, opt, out};
 use crate::document::Place;
-use crate::flow::reader::Reader;
+use crate::flow::reader::{Reader, unknown};
 use crate::flow::source::{Body, Declared, Source};
 use crate::flow::template::Template;
 use crate::flow::turn::Turn;
@@ -52,7 +52,7 @@ impl StepKind for Call {
     fn declare(body: &Body<'_>, declared: &mut Declared<'_>) {
         let (Some(flow), Some(place)) = (body.text("flow"), body.get("into")) else { return };
         let Some(base) = place.text(&mut Vec::new()) else { return };
-        let outs: Vec<(String, Kind)> = declared.outs(flow).to_vec();
+        let Some(outs) = declared.outs(flow).map(<[(String, Kind)]>::to_vec) else { return declared.doubt(base) };
         declared.record(base, place, outs.iter().map(|(name, kind)| (name.as_str(), *kind)));
     }
 
@@ -105,7 +105,7 @@ pub(super) fn flow_at<'l>(reader: &mut Reader<'_, 'l>, place: Place<'_>) -> Opti
 
 fn read_args(reader: &mut Reader<'_, '_>, source: &Source<'_>) -> Vec<(u16, Template)> {
     let entries = reader.option("args").map(|place| place.entries(reader.faults)).unwrap_or_default();
-    let mut args = Vec::new();
+    let (mut args, mut meant) = (Vec::new(), Vec::new());
     for (name, place) in &entries {
         match source.inputs.iter().find(|(input, _)| input == name.text) {
             Some((input, kind)) => {
@@ -114,12 +114,12 @@ fn read_args(reader: &mut Reader<'_, '_>, source: &Source<'_>) -> Vec<(u16, Temp
             }
             None => {
                 let fault = name.fault(format!("«{}» has no input «{}»", source.id, name.text));
-                let names = source.inputs.iter().map(|(input, _)| input.as_str());
-                reader.faults.push(fault.did_you_mean(name.text, names));
+                let known: Vec<&str> = source.inputs.iter().map(|(input, _)| input.as_str()).collect();
+                reader.faults.push(unknown(fault, name.text, &known, "its inputs", &mut meant));
             }
         }
     }
-    for (input, _) in &source.inputs {
+    for (input, _) in source.inputs.iter().filter(|(input, _)| !meant.contains(input)) {
         if !entries.iter().any(|(name, _)| name.text == input) {
             let fault = reader.step.kind.fault(format!("«{}» asks for the input «{input}»", source.id));
             reader.faults.push(fault);

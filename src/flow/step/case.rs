@@ -72,13 +72,14 @@ impl StepKind for CaseStep {
     };
 
     fn declare(body: &Body<'_>, declared: &mut Declared<'_>) {
+        let base = body.text("into").unwrap_or("case");
         let members = match body.text("op") {
             Some("open") => MEMBERS.get(..3).unwrap_or(&MEMBERS),
             Some("find") => &MEMBERS,
-            Some(_) | None => return,
+            Some("update") => return,
+            Some(_) | None => return declared.doubt(base),
         };
         let place = body.get("into").or_else(|| body.get("op"));
-        let base = body.text("into").unwrap_or("case");
         if let Some(place) = place {
             declared.record(base, place, members.iter().copied());
         }
@@ -300,3 +301,77 @@ fn foreign(reader: &mut Reader<'_, '_>, options: &[&str], op: &str) {
 }
 
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use crate::flow::action::Answer;
+    use crate::flow::bench::Bench;
+    use crate::value::Value;
+
+    const FOUND: &str = r#"
+on = { ok = "ok", not_found = "no", error = "mal" }
+[steps.ok.tag]
+result = "${caso.folio} ${caso.estado}"
+on.next = "fin"
+[steps.no.hangup]
+cause = "refused"
+[steps.mal.hangup]
+cause = "unavailable"
+[steps.fin.hangup]
+"#;
+
+    #[test]
+    fn a_case_is_opened_with_its_deadline_and_without_unset_fields() {
+        let mut bench = Bench::with_head(
+            "vars = { motivo = \"text\", imei = \"text\" }",
+            r#"
+[steps.a.set]
+values = { motivo = "robo" }
+on.next = "abrir"
+[steps.abrir.case]
+op = "open"
+kind = "bloqueo"
+subkind = "${motivo}"
+fields = { linea = "${call.caller}", imei = "${imei}", titular = true }
+idempotency = "${call.key}:bloqueo"
+into = "caso"
+on = { ok = "ok", error = "fin" }
+[steps.ok.tag]
+result = "${caso.folio}"
+on.next = "fin"
+[steps.fin.hangup]
+"#,
+        );
+        let opens = "opens bloqueo/robo linea=2221234567 titular=true due 2026-03-11T17:00:00Z once k1:bloqueo";
+        assert_eq!(bench.start(), [opens]);
+        assert_eq!(
+            bench.answer("ok", &[("folio", Value::Text("2000000006".into()))]),
+            ["result 2000000006", "ends hangup"]
+        );
+    }
+
+    #[test]
+    fn a_sub_kind_that_is_none_never_reaches_the_store() {
+        let mut bench = Bench::with_head(
+            "vars = { motivo = \"text\" }",
+            "[steps.a.case]\nop = \"open\"\nkind = \"bloqueo\"\nsubkind = \"${motivo}\"\non = { ok = \"fin\", error = \"mal\" }\n\
+             [steps.fin.hangup]\n[steps.mal.hangup]\ncause = \"unavailable\"\n",
+        );
+        assert_eq!(bench.start(), ["ends unavailable"]);
+    }
+
+    #[test]
+    fn a_wrong_check_digit_is_not_found_without_asking() {
+        let find = |folio: &str| format!("[steps.a.case]\nop = \"find\"\nfolio = \"{folio}\"\ninto = \"caso\"{FOUND}");
+        let folio = crate::case::Folio::draw(2, &mut crate::ids::Ids::from_seed(7)).to_string();
+        let mut bench = Bench::of(&find(&folio));
+        assert_eq!(bench.start(), [format!("finds {folio}")]);
+        let values = [("folio", Value::Text(folio.clone())), ("estado", Value::Text("abierto".into()))];
+        assert_eq!(bench.answer("ok", &values), [format!("result {folio} abierto"), "ends hangup".into()]);
+        let mut bench = Bench::of(&find("2000000000"));
+        assert_eq!(bench.start(), ["ends refused"]);
+        let mut bench = Bench::of(&find(&folio));
+        bench.start();
+        assert_eq!(bench.answered(Answer::Error("disk full".into())), ["ends unavailable"]);
+    }
+}

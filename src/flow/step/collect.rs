@@ -100,9 +100,10 @@ impl StepKind for Collect {
     };
 
     fn declare(body: &Body<'_>, declared: &mut Declared<'_>) {
-        let validate = body.text("validate").and_then(Validate::named).unwrap_or(Validate::Digits);
-        if let Some(place) = body.get("into") {
-            declared.variable(place, validate.kind(), body.flag("sensitive"));
+        let Some(place) = body.get("into") else { return };
+        match body.text("validate").map_or(Some(Validate::Digits), Validate::named) {
+            Some(validate) => declared.variable(place, validate.kind(), body.flag("sensitive")),
+            None => declared.doubt(place.text(&mut Vec::new()).unwrap_or("")),
         }
     }
 
@@ -111,7 +112,7 @@ impl StepKind for Collect {
         let into = reader.variable("into");
         let prompt = reader.required_prompts("prompt");
         let validate = read_validate(reader);
-        let (min, max) = read_length(reader, validate);
+        let (min, max) = validate.map_or((1, 1), |validate| read_length(reader, validate));
         let timeout = reader.duration("timeout", TIMEOUT, Duration::from_secs(1)..=Duration::from_secs(60));
         let inter_digit = reader.duration("inter_digit", INTER_DIGIT, Duration::from_millis(500)..=Duration::from_secs(20));
         let attempts = reader.count("attempts", 3, 1..=9);
@@ -134,7 +135,7 @@ impl StepKind for Collect {
         Some(Self {
             into: into?,
             prompt,
-            validate,
+            validate: validate?,
             min,
             max,
             terminator: terminator.unwrap_or(Digit::POUND),
@@ -323,16 +324,16 @@ impl Collect {
     }
 }
 
-fn read_validate(reader: &mut Reader<'_, '_>) -> Validate {
-    let Some(place) = reader.option("validate") else { return Validate::Digits };
-    let Some(name) = place.text(reader.faults) else { return Validate::Digits };
-    Validate::named(name).unwrap_or_else(|| {
+fn read_validate(reader: &mut Reader<'_, '_>) -> Option<Validate> {
+    let Some(place) = reader.option("validate") else { return Some(Validate::Digits) };
+    let name = place.text(reader.faults)?;
+    Validate::named(name).or_else(|| {
         let fault = place.fault(format!("«{name}» is nothing digits can be; known: {}", validate::NAMES.join(", ")));
         reader.faults.push(match did_you_mean(name, validate::NAMES.iter().copied()) {
             Some(near) => fault.suggest(format!("did you mean «{near}»?")),
             None => fault,
         });
-        Validate::Digits
+        None
     })
 }
 
@@ -357,7 +358,7 @@ fn read_length(reader: &mut Reader<'_, '_>, validate: Validate) -> (usize, usize
     (min, max)
 }
 
-fn read_confirm<'a>(reader: &mut Reader<'a, '_>, place: Place<'a>, validate: Validate, sensitive: bool) -> Option<Confirm> {
+fn read_confirm<'a>(reader: &mut Reader<'a, '_>, place: Place<'a>, validate: Option<Validate>, sensitive: bool) -> Option<Confirm> {
     if sensitive {
         reader.fault(place, "sensitive digits are never read back");
     }
@@ -366,7 +367,7 @@ fn read_confirm<'a>(reader: &mut Reader<'a, '_>, place: Place<'a>, validate: Val
     let prompt = fields.optional("prompt").map(|place| reader.prompts_at(place)).unwrap_or_default();
     let say = match fields.optional("say") {
         Some(place) => read_say(reader, place, validate),
-        None => Some(validate.style()),
+        None => validate.map(Validate::style),
     };
     let yes = fields.required("yes", reader.faults).and_then(|place| reader.key_at(place));
     let redo_place = fields.required("redo", reader.faults);
@@ -380,7 +381,7 @@ fn read_confirm<'a>(reader: &mut Reader<'a, '_>, place: Place<'a>, validate: Val
     Some(Confirm { before, say: say?, prompt, yes: yes?, redo: redo? })
 }
 
-fn read_say(reader: &mut Reader<'_, '_>, place: Place<'_>, validate: Validate) -> Option<Style> {
+fn read_say(reader: &mut Reader<'_, '_>, place: Place<'_>, validate: Option<Validate>) -> Option<Style> {
     const STYLES: [(&str, Style, Kind); 8] = [
         ("digits", Style::Digits, Kind::Text),
         ("phone_mx", Style::PhoneMx, Kind::Text),
@@ -397,7 +398,7 @@ fn read_say(reader: &mut Reader<'_, '_>, place: Place<'_>, validate: Validate) -
         reader.faults.push(fault.did_you_mean(name, STYLES.iter().map(|(known, _, _)| *known)));
         return None;
     };
-    if !fits(validate.kind(), *kind) {
+    if validate.is_some_and(|validate| !fits(validate.kind(), *kind)) {
         reader.fault(place, format!("«{name}» does not speak what is collected here"));
         return None;
     }
@@ -427,3 +428,131 @@ const TIMEOUT: Duration = Duration::from_secs(8);
 const INTER_DIGIT: Duration = Duration::from_secs(3);
 /// Digits of one entry at most.
 const LENGTH_MAX: u8 = 32;
+
+#[cfg(test)]
+mod tests {
+    use crate::flow::Why;
+    use crate::flow::bench::Bench;
+
+    const COLLECT: &str = r##"
+[steps.a.collect]
+into = "imei"
+prompt = ["numero"]
+validate = "imei"
+timeout = "8s"
+inter_digit = "3s"
+attempts = 3
+no_input = ["silencio"]
+invalid = ["mal"]
+skip_key = "#"
+cancel_key = "*"
+confirm = { say = "imei", before = ["hola"], prompt = ["confirme"], yes = "1", redo = "2" }
+on = { ok = "ok", skipped = "no", cancelled = "nada", max_attempts = "fin" }
+[steps.ok.tag]
+result = "${imei}"
+on.next = "fin"
+[steps.no.hangup]
+cause = "refused"
+[steps.nada.hangup]
+cause = "closed"
+[steps.fin.hangup]
+"##;
+
+    fn digits(count: usize) -> String {
+        format!("says hola{} confirme", "490154203237518"[..count].chars().enumerate().fold(String::new(), |said, (place, digit)| {
+            let pause = if place > 0 && place % 3 == 0 { " …" } else { "" };
+            format!("{said}{pause} num.{digit}")
+        }))
+    }
+
+    /// The journeys' stolen handset: a wrong check digit is told, the right one is read back and taken.
+    #[test]
+    fn an_imei_is_checked_read_back_and_confirmed() {
+        let mut bench = Bench::of(COLLECT);
+        assert_eq!(bench.start(), ["says numero"]);
+        assert_eq!(bench.press("490154203237519"), ["stops"]);
+        assert_eq!(bench.timer(), Some((3_000, Why::InterDigit)));
+        assert_eq!(bench.wait_ms(3_000), ["says mal numero"]);
+        assert_eq!(bench.press("490154203237518#"), ["stops".to_owned(), digits(15)]);
+        assert_eq!(bench.press("1"), ["stops", "result 490154203237518", "ends hangup"]);
+    }
+
+    #[test]
+    fn fourteen_digits_get_their_check_digit_and_a_final_zero_only_with_a_yes() {
+        let mut bench = Bench::of(COLLECT);
+        bench.start();
+        assert_eq!(bench.press("49015420323751"), ["stops"]);
+        assert_eq!(bench.wait_ms(3_000), [digits(14)]);
+        assert_eq!(bench.press("2"), ["stops", "says numero"]);
+        assert_eq!(bench.press("490154203237510#").len(), 2);
+        assert_eq!(bench.press("1"), ["stops", "result 490154203237518", "ends hangup"]);
+        let unconfirmed: Vec<&str> = COLLECT.lines().filter(|line| !line.starts_with("confirm")).collect();
+        let mut bench = Bench::of(&unconfirmed.join("\n"));
+        bench.start();
+        assert_eq!(bench.press("490154203237510#"), ["stops", "says mal numero"]);
+    }
+
+    #[test]
+    fn the_pound_key_skips_first_and_ends_later_and_the_star_key_gives_up() {
+        let mut bench = Bench::of(COLLECT);
+        bench.start();
+        assert_eq!(bench.press("#"), ["stops", "ends refused"]);
+        let mut bench = Bench::of(COLLECT);
+        bench.start();
+        assert_eq!(bench.press("49*"), ["stops", "ends closed"]);
+    }
+
+    #[test]
+    fn silence_and_too_few_digits_are_told_apart() {
+        let mut bench = Bench::of(COLLECT);
+        bench.start();
+        bench.played();
+        assert_eq!(bench.timer(), Some((8_000, Why::NoInput)));
+        assert_eq!(bench.wait_ms(8_000), ["says silencio numero"]);
+        assert_eq!(bench.press("4901"), ["stops"]);
+        assert_eq!(bench.wait_ms(3_000), ["says mal numero"]);
+        bench.played();
+        assert_eq!(bench.wait_ms(8_000), ["ends hangup"]);
+    }
+
+    #[test]
+    fn an_unanswered_read_back_is_said_again_as_often_as_there_are_attempts() {
+        let mut bench = Bench::of(COLLECT);
+        bench.start();
+        bench.press("490154203237518#");
+        bench.played();
+        assert_eq!(bench.wait_ms(8_000), [digits(15)]);
+        assert_eq!(bench.press("5"), ["stops".to_owned(), digits(15)]);
+        bench.played();
+        assert_eq!(bench.wait_ms(8_000), ["ends hangup"]);
+    }
+
+    /// `flow-language.md` principle 8: such digits appear in no action and in no dump of the session.
+    #[test]
+    fn sensitive_digits_appear_nowhere() {
+        let mut bench = Bench::of(
+            r#"
+[steps.a.collect]
+into = "clave"
+prompt = ["numero"]
+max = 4
+sensitive = true
+on = { ok = "preguntar", max_attempts = "fin" }
+[steps.preguntar.ask]
+service = "cuenta.verify"
+args = { linea = "${call.caller}", ultimos4 = "${clave}" }
+on = { match = "fin", no_match = "fin", error = "fin" }
+[steps.fin.hangup]
+"#,
+        );
+        bench.start();
+        let session = format!("{:?}", bench.session());
+        // It reaches the service, and nothing else.
+        assert_eq!(bench.press("7391"), ["stops", "asks cuenta.verify linea=2221234567 ultimos4=7391"]);
+        assert_eq!(bench.answer("match", &[]), ["ends hangup"]);
+        assert!(!bench.debug.contains("7391"), "{}", bench.debug);
+        assert!(!bench.path.iter().any(|line| line.contains("7391")), "{:?}", bench.path);
+        assert!(bench.path.contains(&"keys ****".to_owned()), "{:?}", bench.path);
+        assert!(!session.contains("739") && !format!("{:?}", bench.session()).contains("739"), "{session}");
+    }
+}

@@ -115,3 +115,35 @@ fn default(dialled: &str, turn: &mut Turn<'_>) -> After {
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const INTER_DIGIT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use crate::flow::bench::Bench;
+
+    const EXTENSION: &str = "[steps.a.extension]\nprompt = [\"hola\"]\ntimeout = \"3s\"\nmap = { 300 = \"si\", 301 = \"otra\" }\n\
+                             on.default = \"no\"\n[steps.si.hangup]\ncause = \"closed\"\n[steps.otra.hangup]\n\
+                             [steps.no.hangup]\ncause = \"refused\"\n";
+
+    /// `requirements.md` B-03.
+    #[test]
+    fn an_extension_is_dialled() {
+        let mut bench = Bench::of(EXTENSION);
+        assert_eq!(bench.start(), ["says hola"]);
+        assert_eq!(bench.press("300"), ["stops", "ends closed"]);
+    }
+
+    #[test]
+    fn silence_half_an_extension_and_an_unknown_one_lead_to_the_default() {
+        let mut bench = Bench::of(EXTENSION);
+        bench.start();
+        bench.played();
+        assert_eq!(bench.wait_ms(3_000), ["ends refused"]);
+        let mut bench = Bench::of(EXTENSION);
+        bench.start();
+        assert_eq!(bench.press("30"), ["stops"]);
+        assert_eq!(bench.wait_ms(2_000), ["ends refused"]);
+        let mut bench = Bench::of(EXTENSION);
+        bench.start();
+        assert_eq!(bench.press("4"), ["stops", "ends refused"]);
+    }
+}

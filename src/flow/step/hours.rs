@@ -61,3 +61,25 @@ impl StepKind for Hours {
         match *running {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::flow::bench::Bench;
+
+    /// The bench's calls begin on Tuesday 2026-03-10 at 11:00 in Mexico City.
+    #[test]
+    fn the_calendar_decides_at_the_moment_the_call_comes_here() {
+        let flow = "[steps.a.hours]\ncalendar = \"asesores\"\non = { open = \"w\", closed = \"fin\", holiday = \"puente\" }\n\
+                    [steps.w.wait]\nduration = \"30s\"\non.next = \"a\"\n[steps.fin.hangup]\ncause = \"closed\"\n\
+                    [steps.puente.hangup]\ncause = \"refused\"\n";
+        let mut bench = Bench::with_head("max_duration = \"12h\"\nmax_visits = 10000", flow);
+        bench.start();
+        let (hour, day) = (3_600_000, 86_400_000_u64);
+        assert_eq!(bench.wait_ms(6 * hour - 1), Vec::<String>::new());
+        assert_eq!(bench.wait_ms(1), ["ends closed"]);
+        let mut later = Bench::of(&flow.replace("\"w\"", "\"fin\"").replace("[steps.w.wait]\nduration = \"30s\"\non.next = \"a\"\n", ""));
+        // A session that is started late asks the calendar of that moment: a week on, the closed day.
+        later.wait_ms(7 * day);
+        assert_eq!(later.start(), ["ends refused"]);
+    }
+}

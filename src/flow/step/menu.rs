@@ -243,3 +243,96 @@ const SECOND: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(5);
 const INTER_DIGIT: Duration = Duration::from_secs(2);
 const OPTIONS_MAX: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use crate::flow::Why;
+    use crate::flow::bench::Bench;
+
+    const MENU: &str = r#"
+[steps.a.menu]
+prompt = ["menu"]
+timeout = "5s"
+inter_digit = "2s"
+attempts = 3
+no_input = ["silencio"]
+invalid = ["mal"]
+keys = { 1 = "uno", 30 = "treinta", 300 = "trescientos" }
+on.max_attempts = "fin"
+[steps.uno.hangup]
+cause = "closed"
+[steps.treinta.hangup]
+cause = "refused"
+[steps.trescientos.hangup]
+cause = "unavailable"
+[steps.fin.hangup]
+"#;
+
+    #[test]
+    fn acts_the_moment_no_longer_match_is_possible_and_stops_the_prompt_at_the_first_key() {
+        let mut bench = Bench::of(MENU);
+        assert_eq!(bench.start(), ["says menu"]);
+        assert_eq!(bench.press("3"), ["stops"]);
+        assert_eq!(bench.press("0"), Vec::<String>::new());
+        assert_eq!(bench.press("0"), ["ends unavailable"]);
+    }
+
+    /// `pains.md` 5: no_input, inter_digit and invalid are told apart, and each timer starts at its own moment.
+    #[test]
+    fn timers() {
+        let mut bench = Bench::of(MENU);
+        bench.start();
+        // While the prompt plays there is no timer but the call's own.
+        assert_eq!(bench.timer(), Some((1_800_000, Why::MaxDuration)));
+        bench.played();
+        assert_eq!(bench.timer(), Some((5_000, Why::NoInput)));
+        assert_eq!(bench.wait_ms(4_999), Vec::<String>::new());
+        assert_eq!(bench.wait_ms(1), ["says silencio menu"]);
+        // The first key of a longer entry starts the other timer; the shorter match counts when it runs out.
+        bench.press("30");
+        assert_eq!(bench.timer(), Some((2_000, Why::InterDigit)));
+        assert_eq!(bench.wait_ms(2_000), ["ends refused"]);
+    }
+
+    #[test]
+    fn a_beginning_that_is_no_entry_is_invalid_when_nothing_follows() {
+        let mut bench = Bench::of(MENU);
+        bench.start();
+        assert_eq!(bench.press("3"), ["stops"]);
+        assert_eq!(bench.wait_ms(2_000), ["says mal menu"]);
+        assert_eq!(bench.press("9"), ["stops", "says mal menu"]);
+        // The third failure is the last one, whatever kinds they were.
+        bench.played();
+        assert_eq!(bench.wait_ms(5_000), ["ends hangup"]);
+        assert!(bench.path.contains(&"→ no_input".to_owned()), "{:?}", bench.path);
+    }
+
+    #[test]
+    fn the_last_failure_decides_between_no_input_and_invalid() {
+        let wired = MENU.replace("on.max_attempts", "on.invalid = \"uno\"\non.max_attempts");
+        let mut bench = Bench::of(&wired);
+        bench.start();
+        assert_eq!(bench.press("7"), ["stops", "says mal menu"]);
+        assert_eq!(bench.press("8"), ["stops", "says mal menu"]);
+        assert_eq!(bench.press("9"), ["stops", "ends closed"]);
+    }
+
+    #[test]
+    fn without_barge_in_keys_wait_for_the_end_of_the_prompt() {
+        let mut bench = Bench::of(&MENU.replace("timeout =", "barge_in = false\ntimeout ="));
+        bench.start();
+        assert_eq!(bench.press("1"), Vec::<String>::new());
+        assert_eq!(bench.played(), ["ends closed"]);
+    }
+
+    #[test]
+    fn a_key_works_only_while_its_condition_holds() {
+        let conditional = format!(
+            "[steps.a.set]\nvalues = {{ n = 1 }}\non.next = \"m\"\n{}",
+            MENU.replace("steps.a", "steps.m").replace("timeout =", "when = { 1 = \"n == 2\" }\ntimeout =")
+        );
+        let mut bench = Bench::of(&conditional);
+        assert_eq!(bench.start(), ["says menu"]);
+        assert_eq!(bench.press("1"), ["stops", "says mal menu"]);
+    }
+}

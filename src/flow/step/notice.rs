@@ -84,10 +84,7 @@ impl StepKind for Notice {
             Input::Digit(digit) => match self.accept_key {
                 Some(_) => self.leave(false, turn),
                 // A notice that accepts by being heard is passed over like a `play`: the key is for what comes next.
-                None => match self.leave(true, turn) {
-                    After::Leave(leave) => After::LeaveTo(digit, leave),
-                    other => other,
-                },
+                None => After::LeaveTo(digit, self.note(true, turn)),
             },
             Input::Deadline(_) => self.leave(false, turn),
             Input::Answered(_) | Input::Late => After::Stay,
@@ -114,11 +111,50 @@ impl Notice {
     }
 
     fn leave(&self, accepted: bool, turn: &mut Turn<'_>) -> After {
+        After::Leave(self.note(accepted, turn))
+    }
+
+    /// Notes what was said to which notice; the way out.
+    fn note(&self, accepted: bool, turn: &mut Turn<'_>) -> Leave {
         turn.stop_playing();
         let output = if accepted { "accepted" } else { "declined" };
         turn.trace(format!("notice {} {output}", self.name));
-        After::Leave(Leave::by(output))
+        Leave::by(output)
     }
 }
 
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use crate::flow::bench::Bench;
+
+    const ENDS: &str = "[steps.si.hangup]\ncause = \"closed\"\n";
+
+    #[test]
+    fn hearing_it_is_consent_and_its_version_is_noted() {
+        let flow = format!("[steps.a.notice]\nid = \"privacidad\"\nversion = \"2026-01\"\nprompt = [\"aviso\"]\non.accepted = \"si\"\n{ENDS}");
+        let mut bench = Bench::of(&flow);
+        assert_eq!(bench.start(), ["says aviso"]);
+        assert_eq!(bench.played(), ["ends closed"]);
+        assert!(bench.path.contains(&"notice privacidad 2026-01 accepted".to_owned()), "{:?}", bench.path);
+    }
+
+    #[test]
+    fn with_a_key_only_that_key_is_consent() {
+        let flow = format!(
+            "[steps.a.notice]\nid = \"privacidad\"\nversion = \"2026-01\"\nprompt = [\"aviso\"]\naccept_key = \"1\"\n\
+             on = {{ accepted = \"si\", declined = \"no\" }}\n{ENDS}[steps.no.hangup]\ncause = \"refused\"\n"
+        );
+        let mut bench = Bench::of(&flow);
+        bench.start();
+        assert_eq!(bench.press("1"), ["stops", "ends closed"]);
+        let mut bench = Bench::of(&flow);
+        bench.start();
+        bench.played();
+        assert_eq!(bench.wait_ms(5_000), ["ends refused"]);
+        let mut bench = Bench::of(&flow);
+        bench.start();
+        assert_eq!(bench.press("2"), ["stops", "ends refused"]);
+    }
+}

@@ -274,3 +274,53 @@ fn read_text(reader: &mut Reader<'_, '_>, place: Place<'_>, name: &str) -> Optio
 }
 
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use crate::flow::bench::Bench;
+
+    const ENDS: &str = "[steps.si.hangup]\n[steps.sin.hangup]\ncause = \"refused\"\n[steps.mal.hangup]\ncause = \"unavailable\"\n";
+
+    fn folio() -> String {
+        crate::case::Folio::draw(2, &mut crate::ids::Ids::from_seed(7)).to_string()
+    }
+
+    fn bench(step: &str) -> Bench {
+        let set = format!("[steps.a.set]\nvalues = {{ folio = \"{}\" }}\non.next = \"n\"\n", folio());
+        Bench::of(&format!("{set}[steps.n.notify]\n{step}\n{ENDS}"))
+    }
+
+    #[test]
+    fn a_message_carries_its_text_address_and_folio() {
+        let step = "channel = \"sms\"\ntemplate = \"folio\"\non = { queued = \"si\", no_address = \"sin\", error = \"mal\" }";
+        let mut bench = bench(step);
+        let folio = folio();
+        let sends = format!("sends sms 2221234567: Su folio es {folio}. once k1:folio:sms:2221234567:{folio}");
+        assert_eq!(bench.start(), [sends]);
+        assert_eq!(bench.answer("queued", &[]), ["ends hangup"]);
+    }
+
+    #[test]
+    fn nobody_to_send_to_is_told_at_once() {
+        let step = "channel = \"email\"\nto = \"\"\ntemplate = \"folio\"\non = { queued = \"si\", no_address = \"sin\", error = \"mal\" }";
+        assert_eq!(bench(step).start(), ["ends refused"]);
+    }
+
+    #[test]
+    fn the_caller_chooses_the_channel_or_none() {
+        let step = "channel = \"ask\"\nprompt = [\"menu\"]\nchannels = { 1 = \"sms\", 2 = \"print\" }\nattempts = 2\n\
+                    template = \"folio\"\non = { queued = \"si\", no_address = \"sin\", error = \"mal\", declined = \"no\" }\n\
+                    [steps.no.hangup]\ncause = \"closed\"";
+        let mut chosen = bench(step);
+        assert_eq!(chosen.start(), ["says menu"]);
+        let folio = folio();
+        let sends = format!("sends print : Su folio es {folio}. once k1:folio:print::{folio}");
+        assert_eq!(chosen.press("2"), ["stops".to_owned(), sends]);
+        assert_eq!(chosen.wait_ms(5_000), ["ends unavailable"]);
+        let mut silent = bench(step);
+        silent.start();
+        silent.played();
+        assert_eq!(silent.wait_ms(6_000), ["says menu"]);
+        assert_eq!(silent.press("7"), ["stops", "ends closed"]);
+    }
+}

@@ -64,3 +64,44 @@ impl StepKind for Play {
         self.barge_in
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::flow::bench::Bench;
+
+    fn flow(options: &str) -> String {
+        format!(
+            "[steps.a.play]\nprompt = [\"aviso\"]\n{options}\non.next = \"m\"\n[steps.m.menu]\nprompt = [\"menu\"]\n\
+             keys = {{ 1 = \"fin\" }}\non.max_attempts = \"fin\"\n[steps.fin.hangup]\n"
+        )
+    }
+
+    #[test]
+    fn a_key_cuts_it_short_and_is_kept_for_what_follows() {
+        let mut bench = Bench::of(&flow(""));
+        assert_eq!(bench.start(), ["says aviso"]);
+        assert_eq!(bench.press("1"), ["stops", "says menu", "stops", "ends hangup"]);
+    }
+
+    #[test]
+    fn without_barge_in_it_is_heard_out_and_with_clear_digits_keys_are_forgotten() {
+        let mut bench = Bench::of(&flow("barge_in = false"));
+        bench.start();
+        assert_eq!(bench.press("1"), Vec::<String>::new());
+        assert_eq!(bench.played(), ["says menu", "stops", "ends hangup"]);
+        let mut bench = Bench::of(&flow("barge_in = false\nclear_digits = true"));
+        bench.start();
+        bench.press("1");
+        assert_eq!(bench.played(), ["says menu"]);
+    }
+
+    #[test]
+    fn pieces_follow_their_conditions_and_values_are_spoken() {
+        let mut bench = Bench::of(&flow("").replace(
+            "[\"aviso\"]",
+            "[{ prompt = \"aviso\", when = \"set(call.extension)\" }, { say = \"cardinal\", value = 21, gender = \"f\" }, \
+             { silence = \"300ms\" }, { say = \"digits\", value = \"30\", repeat = 2 }]",
+        ));
+        assert_eq!(bench.start(), ["says num.21.f … num.3 num.0 … num.3 num.0"]);
+    }
+}

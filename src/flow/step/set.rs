@@ -35,7 +35,8 @@ impl StepKind for Set {
         let Some(values) = body.get("values") else { return };
         for (name, place) in values.entries(&mut Vec::new()) {
             match &place.node.item {
-                Item::Text(text) if text.starts_with("${") && text.ends_with('}') => {}
+                // One expression and nothing else, even when it is not closed: its kind is not for us to guess.
+                Item::Text(text) if text.starts_with("${") && !text.trim_end_matches('}').contains('}') => {}
                 Item::Text(_) => declared.key(name, Kind::Text),
                 Item::Integer(_) => declared.key(name, Kind::Number),
                 Item::Flag(_) => declared.key(name, Kind::Flag),
@@ -50,6 +51,9 @@ impl StepKind for Set {
         let mut values = Vec::new();
         for (name, place) in entries {
             let Some(slot) = reader.slot(name.text) else {
+                if reader.flow.variables.is_doubtful(name.text) {
+                    continue;
+                }
                 let fault = name.fault(format!("the variable «{}» is not declared", name.text));
                 let fault = fault.did_you_mean(name.text, reader.flow.variables.names());
                 let hint = format!("add it to [flow]: vars = {{ {} = \"number\" }}, or another kind", name.text);

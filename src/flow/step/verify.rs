@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::ask::{read_args, service_at};
 use super::{After, Input, Leave, Next, Opt, Out, Pace, Shape, Sheet, StepKind, opt, out};
 use crate::dtmf::Digit;
+use crate::fault::did_you_mean;
 use crate::flow::action::{Answer, Request};
 use crate::flow::prompt::Item;
 use crate::flow::reader::Reader;
@@ -231,7 +232,11 @@ fn read_last4(reader: &mut Reader<'_, '_>) -> Option<Last4> {
     let service = reader.required("service").and_then(|place| service_at(reader, place));
     let secret_place = reader.required("secret");
     let secret = secret_place.and_then(|place| place.text(reader.faults));
-    let args = service.map(|service| read_args(reader, service, secret)).unwrap_or_default();
+    // A misspelt `secret` is the fault; the argument it was meant for is not missing from `args`.
+    let known: Vec<&str> = service.iter().flat_map(|service| service.args.keys()).map(String::as_str).collect();
+    let given = secret.filter(|secret| known.contains(secret)).map(str::to_owned);
+    let given = given.or_else(|| secret.and_then(|secret| did_you_mean(secret, known.iter().copied())));
+    let args = service.map(|service| read_args(reader, service, given.as_deref())).unwrap_or_default();
     let match_place = reader.option("match");
     let matches = match_place.map_or(Some("match"), |place| place.text(reader.faults));
     if let (Some(service), Some(secret), Some(place)) = (service, secret, secret_place)
@@ -275,3 +280,85 @@ fn read_last4(reader: &mut Reader<'_, '_>) -> Option<Last4> {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use crate::flow::action::Answer;
+    use crate::flow::bench::Bench;
+
+    const VERIFY: &str = r#"
+[steps.a.verify]
+method = "last4"
+service = "cuenta.verify"
+args = { linea = "${call.caller}" }
+secret = "ultimos4"
+prompt = ["numero"]
+no_match = ["mal"]
+no_input = ["silencio"]
+invalid = ["otra"]
+attempts = 2
+on = { verified = "si", failed = "no", unavailable = "nada" }
+[steps.si.hangup]
+[steps.no.menu]
+prompt = ["menu"]
+keys = { 1 = "a", 2 = "si" }
+on.max_attempts = "nada"
+[steps.nada.hangup]
+cause = "unavailable"
+"#;
+
+    /// `journeys.md` J6: wrong twice, and the third attempt is refused without a question.
+    #[test]
+    fn wrong_digits_lock_the_call_out() {
+        let mut bench = Bench::of(VERIFY);
+        assert_eq!(bench.start(), ["says numero"]);
+        assert_eq!(bench.press("8361"), ["stops", "asks cuenta.verify linea=2221234567 ultimos4=8361"]);
+        assert_eq!(bench.answer("no_match", &[]), ["says mal numero"]);
+        assert_eq!(bench.press("8362"), ["stops", "asks cuenta.verify linea=2221234567 ultimos4=8362"]);
+        assert_eq!(bench.answer("no_match", &[]), ["says menu"]);
+        assert_eq!(bench.press("1"), ["stops", "says menu"]);
+        assert!(bench.path.contains(&"locked out: too many wrong tries in this call".to_owned()));
+        assert!(!bench.debug.contains("8361") && !bench.debug.contains("8362"), "{}", bench.debug);
+    }
+
+    #[test]
+    fn right_digits_verify_and_a_broken_service_is_unavailable() {
+        let mut bench = Bench::of(VERIFY);
+        bench.start();
+        bench.press("8361");
+        assert_eq!(bench.answer("match", &[]), ["ends hangup"]);
+        let mut bench = Bench::of(VERIFY);
+        bench.start();
+        bench.press("8361");
+        assert_eq!(bench.answered(Answer::Error("down".into())), ["ends unavailable"]);
+        let mut bench = Bench::of(VERIFY);
+        bench.start();
+        bench.press("8361");
+        assert_eq!(bench.wait_ms(5_000), ["ends unavailable"]);
+    }
+
+    #[test]
+    fn silence_and_too_few_digits_are_tries_of_their_own() {
+        let mut bench = Bench::of(VERIFY);
+        bench.start();
+        bench.played();
+        assert_eq!(bench.wait_ms(8_000), ["says silencio numero"]);
+        assert_eq!(bench.press("83"), ["stops"]);
+        assert_eq!(bench.wait_ms(3_000), ["says menu"]);
+        // Nothing wrong was keyed, so nothing is locked.
+        assert_eq!(bench.press("1"), ["stops", "says numero"]);
+    }
+
+    #[test]
+    fn caller_id_compares_the_number() {
+        let flow = |line: &str| {
+            format!(
+                "[steps.a.verify]\nmethod = \"caller_id\"\nline = \"{line}\"\non = {{ verified = \"si\", failed = \"no\" }}\n\
+                 [steps.si.hangup]\ncause = \"closed\"\n[steps.no.hangup]\ncause = \"refused\"\n"
+            )
+        };
+        assert_eq!(Bench::of(&flow("2221234567")).start(), ["ends closed"]);
+        assert_eq!(Bench::of(&flow("2221234568")).start(), ["ends refused"]);
+        assert_eq!(Bench::of(&flow("")).start(), ["ends refused"]);
+    }
+}

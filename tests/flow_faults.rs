@@ -1,0 +1,343 @@
+//! What ops see when they mistype: a good flow with one mistake in each of many places, and the fault each one gives.
+
+use contesta::fault::{self, SourceFile};
+use contesta::flow;
+use contesta::operator::{self, Operator};
+
+const OPERATOR: &str = r#"schema = 1
+[operator]
+id = "desk"
+name = "Desk"
+time_zone = "America/Mexico_City"
+folio_prefix = 2
+class = "gratuito"
+[[numbers]]
+number = "*1"
+flow = "desk.principal"
+[kinds.bloqueo]
+subkinds = ["robo", "extravio"]
+deadline = "24h"
+clock = "natural"
+[templates]
+reporte = "Su reporte es ${folio}."
+"#;
+
+const SERVICES: &str = r#"schema = 1
+[tables.cuentas]
+key = ["linea"]
+columns = { linea = "text", ultimos4 = "text", saldo = "money" }
+[services."cuenta.saldo"]
+args = { linea = "text" }
+table = "cuentas"
+match = { linea = "linea" }
+found = "found"
+missing = "not_found"
+[services."cuenta.verify"]
+args = { linea = "text", ultimos4 = "text" }
+table = "cuentas"
+match = { linea = "linea", ultimos4 = "ultimos4" }
+found = "match"
+missing = "no_match"
+"#;
+
+const PROMPTS: &str = r#"schema = 1
+[prompts]
+bienvenida = "Gracias por llamar."
+menu = "Oprima uno, o dos."
+numero = "Marque su línea."
+no_escuche = "No escuchamos nada."
+no_valida = "Esa opción no existe."
+su_saldo = "Su saldo es de"
+adios = "Hasta luego."
+"#;
+
+const FLOW: &str = r##"schema = 1
+[flow]
+id = "desk.principal"
+start = "contestar"
+on_hangup = "colgo"
+on_error = "fin"
+max_duration = "20m"
+global_keys = { "*" = "back", "#" = "repeat" }
+vars = { intento = "number", motivo = "text" }
+
+[steps.contestar.answer]
+on.next = "hola"
+
+[steps.hola.play]
+prompt = ["bienvenida", { silence = "300ms" }]
+on.next = "principal"
+
+[steps.principal.menu]
+prompt = ["menu"]
+timeout = "5s"
+attempts = 3
+no_input = ["no_escuche"]
+invalid = ["no_valida"]
+keys = { 1 = "linea", 2 = "abrir", 0 = "fin" }
+when = { 2 = "intento < 3 and set(motivo)" }
+on.max_attempts = "fin"
+
+[steps.linea.collect]
+into = "linea"
+prompt = ["numero"]
+validate = "phone_mx"
+confirm = { say = "phone_mx", yes = "1", redo = "2" }
+cancel_key = "#"
+on = { ok = "saldo", cancelled = "principal", max_attempts = "fin" }
+
+[steps.saldo.ask]
+service = "cuenta.saldo"
+args = { linea = "${linea}" }
+timeout = "8s"
+into = "cuenta"
+on = { found = "decir", not_found = "contar", error = "fin" }
+
+[steps.decir.play]
+prompt = ["su_saldo", { say = "money_mxn", value = "${cuenta.saldo}" }]
+on.next = "principal"
+
+[steps.contar.set]
+values = { intento = "${intento + 1}", motivo = "robo" }
+on.next = "horario"
+
+[steps.horario.hours]
+calendar = "asesores"
+on = { open = "decidir", closed = "fin" }
+
+[steps.decidir.branch]
+when = [{ if = "starts_with(linea, '222')", to = "principal" }]
+else = "verificar"
+
+[steps.verificar.verify]
+method = "last4"
+service = "cuenta.verify"
+args = { linea = "${linea}" }
+secret = "ultimos4"
+prompt = ["numero"]
+on = { verified = "aparte", failed = "fin", unavailable = "fin" }
+
+[steps.aparte.call]
+flow = "desk.aparte"
+args = { linea = "${linea}" }
+on.hecho = "abrir"
+
+[steps.abrir.case]
+op = "open"
+kind = "bloqueo"
+subkind = "robo"
+fields = { linea = "${linea}" }
+into = "caso"
+on = { ok = "avisar", error = "fin" }
+
+[steps.avisar.notify]
+channel = "sms"
+template = "reporte"
+to = "${linea}"
+on = { queued = "fin", no_address = "fin", error = "fin" }
+
+[steps.fin.hangup]
+prompt = ["adios"]
+
+[steps.colgo.tag]
+result = "abandono"
+on.next = "fin"
+"##;
+
+const SUB_FLOW: &str = r#"schema = 1
+[flow]
+id = "desk.aparte"
+start = "avisar"
+in = { linea = "text" }
+returns = ["hecho"]
+vars = { folio = "text" }
+[steps.avisar.play]
+prompt = [{ say = "digits", value = "${linea}" }]
+on.next = "listo"
+[steps.listo.return]
+name = "hecho"
+"#;
+
+fn file(path: &str, text: &str) -> SourceFile {
+    SourceFile { path: path.into(), text: text.into() }
+}
+
+fn desk() -> Operator {
+    let hours = "schema = 1\n[calendars.asesores]\nweekly = { mon = [\"09:00-17:00\"] }\n";
+    let files = [
+        file("operator.toml", OPERATOR),
+        file("hours.toml", hours),
+        file("services.toml", SERVICES),
+        file("prompts.toml", PROMPTS),
+    ];
+    operator::load(&files).unwrap_or_else(|faults| panic!("{faults:#?}"))
+}
+
+/// A template that fits: it needs a variable `folio`, which the flow gets from its case.
+fn good_flow() -> String {
+    FLOW.replace("motivo = \"text\" }", "motivo = \"text\", folio = \"text\" }")
+}
+
+fn faults_of(flow: &str) -> String {
+    let files = [file("operator.toml", OPERATOR), file("principal.toml", flow), file("aparte.toml", SUB_FLOW)];
+    let faults = flow::check(&desk(), &files);
+    let lines: Vec<String> = faults
+        .iter()
+        .map(|fault| {
+            let suggestion = fault.suggestion.as_ref().map(|text| format!(" [{text}]")).unwrap_or_default();
+            format!("{}:{}:{} {}{suggestion}", fault.file, fault.line, fault.column, fault.message)
+        })
+        .collect();
+    lines.join("\n")
+}
+
+#[test]
+fn the_flow_without_a_mistake_has_no_fault() {
+    assert_eq!(faults_of(&good_flow()), "");
+}
+
+/// Each pair is a place of the flow and what somebody typed there; each gives its own fault, and only that.
+#[test]
+fn one_mistake_in_each_of_many_places_gives_one_fault_at_its_place() {
+    let mistakes = [
+        ("max_duration = \"20m\"", "max_durtion = \"20m\""),
+        ("start = \"contestar\"", "start = \"contetsar\""),
+        ("\"#\" = \"repeat\"", "\"##\" = \"repeat\""),
+        ("intento = \"number\"", "intento = \"numbre\""),
+        ("[steps.hola.play]", "[steps.hola.paly]"),
+        ("[steps.hola.play]", "[steps.hola.queue]"),
+        ("\"bienvenida\"", "\"bienvendia\""),
+        ("\"300ms\"", "\"300\""),
+        ("on.next = \"principal\"\n\n[steps.principal", "on.nxt = \"principal\"\n\n[steps.principal"),
+        ("timeout = \"5s\"", "tiemout = \"5s\""),
+        ("attempts = 3", "attempts = 30"),
+        ("2 = \"abrir\"", "2 = \"abir\""),
+        ("0 = \"fin\"", "\"*\" = \"fin\""),
+        ("intento < 3", "intneto < 3"),
+        ("intento < 3", "motivo < 3"),
+        ("and set(motivo)", "an set(motivo)"),
+        ("validate = \"phone_mx\"", "validate = \"phone\""),
+        ("redo = \"2\"", "redo = \"1\""),
+        ("cancel_key = \"#\"", "cancel_key = \"5\""),
+        ("cancel_key = \"#\"", "cancel_key = \"#\"\nterminator = \"*\""),
+        ("\"cuenta.saldo\"", "\"cuenta.saldos\""),
+        ("args = { linea = \"${linea}\" }\ntimeout", "args = { lnea = \"${linea}\" }\ntimeout"),
+        ("timeout = \"8s\"", "timeout = 8"),
+        ("found = \"decir\", ", ""),
+        ("\"money_mxn\"", "\"money\""),
+        ("${cuenta.saldo}", "${cuenta.sado}"),
+        ("${cuenta.saldo}", "${linea}"),
+        ("${intento + 1}", "${intento + 1"),
+        ("${intento + 1}", "${intento + linea}"),
+        ("calendar = \"asesores\"", "calendar = \"asesor\""),
+        ("'222')", "222)"),
+        ("else = \"verificar\"", "esle = \"verificar\""),
+        ("secret = \"ultimos4\"", "secret = \"ultimo4\""),
+        ("flow = \"desk.aparte\"", "flow = \"desk.apart\""),
+        ("on.hecho = \"abrir\"", "on.hehco = \"abrir\""),
+        ("kind = \"bloqueo\"", "kind = \"bloque\""),
+        ("subkind = \"robo\"", "subkind = \"robado\""),
+        ("template = \"reporte\"", "template = \"reprote\""),
+        ("channel = \"sms\"", "channel = \"smss\""),
+        ("result = \"abandono\"\non.next = \"fin\"", "result = \"abandono\"\non.next = \"hola\""),
+        ("to = \"principal\" }]", "to = \"decidir\" }]"),
+        ("[steps.colgo.tag]", "[steps.fin.hangup]\n[steps.colgo.tag]"),
+    ];
+    let table: Vec<String> = mistakes
+        .iter()
+        .map(|(good, bad)| {
+            let flow = good_flow();
+            assert!(flow.contains(good), "the flow has no «{good}»");
+            format!("{bad:?}\n    {}", faults_of(&flow.replacen(good, bad, 1)).replace('\n', "\n    "))
+        })
+        .collect();
+    insta::assert_snapshot!(table.join("\n"));
+}
+
+#[test]
+fn all_mistakes_of_all_files_are_told_at_once() {
+    let mut flow = good_flow();
+    for (good, bad) in
+        [("\"bienvenida\"", "\"bienvendia\""), ("timeout = \"5s\"", "tiemout = \"5s\""), ("intento < 3", "intneto < 3")]
+    {
+        flow = flow.replacen(good, bad, 1);
+    }
+    let sub = SUB_FLOW.replace("\"digits\"", "\"digit\"");
+    let files = [file("principal.toml", &flow), file("aparte.toml", &sub)];
+    let found = flow::check(&desk(), &files);
+    let places: Vec<(&str, usize)> = found.iter().map(|fault| (fault.file.as_str(), fault.line)).collect();
+    assert_eq!(places, [("principal.toml", 15), ("principal.toml", 20), ("principal.toml", 25), ("aparte.toml", 9)]);
+    assert!(flow::load(&desk(), &files).is_err());
+}
+
+#[test]
+fn a_fault_is_drawn_over_its_line() {
+    let flow = good_flow().replacen("intento < 3", "intneto < 3", 1);
+    let files = [file("principal.toml", &flow), file("aparte.toml", SUB_FLOW)];
+    let faults = flow::check(&desk(), &files);
+    insta::assert_snapshot!(fault::render_all(&faults, &files), @r#"
+    error: unknown variable «intneto»
+      --> principal.toml:25:15
+       |
+    25 | when = { 2 = "intneto < 3 and set(motivo)" }
+       |               ^^^^^^^
+       |
+    help: did you mean «intento»?
+    "#);
+}
+
+/// What no single line shows: loops, traps, steps that nothing leads to, sub-flows that call themselves.
+#[test]
+fn a_flow_is_checked_as_a_whole() {
+    let whole = |steps: &str| {
+        let text = format!("schema = 1\n[flow]\nid = \"desk.principal\"\nstart = \"a\"\n{steps}");
+        flow::check(&desk(), &[file("f.toml", &text)])
+            .iter()
+            .map(|fault| format!("{:?} {}:{} {}", fault.severity, fault.line, fault.column, fault.message))
+            .collect::<Vec<_>>()
+    };
+    let silent = "[steps.a.set]\nvalues = { x = 1 }\non.next = \"b\"\n[steps.b.branch]\nwhen = [{ if = \"x == 2\", to = \"c\" }]\nelse = \"a\"\n[steps.c.hangup]\n";
+    assert_eq!(whole(silent), ["Error 5:8 «a» leads back to itself, and nothing happens on the way"]);
+    let deaf = "[steps.a.play]\nprompt = [\"menu\"]\non.next = \"b\"\n[steps.b.branch]\nwhen = [{ if = \"set(call.caller)\", to = \"c\" }]\nelse = \"a\"\n[steps.c.hangup]\n";
+    assert_eq!(whole(deaf), ["Warning 5:8 «a» leads back to itself without hearing the caller"]);
+    let trap = "[steps.a.menu]\nprompt = [\"menu\"]\nkeys = { 1 = \"a\" }\non.max_attempts = \"a\"\n";
+    assert_eq!(whole(trap), ["Error 5:8 from «a» no way leads to the end of the call: the caller is trapped"]);
+    let lost = "[steps.a.hangup]\n[steps.b.hangup]\n";
+    assert_eq!(whole(lost), ["Error 6:8 nothing leads to the step «b»"]);
+    let itself = "[steps.a.call]\nflow = \"desk.principal\"\non.x = \"b\"\n[steps.b.return]\nname = \"x\"\n";
+    let returning = itself.replacen("[steps.a", "returns = [\"x\"]\n[steps.a", 1);
+    assert_eq!(whole(&returning), ["Error 6:10 «desk.principal» calls itself through «a»"]);
+    let deadly = "on_hangup = \"m\"\n[steps.a.hangup]\n[steps.m.menu]\nprompt = [\"menu\"]\nkeys = { 1 = \"a\" }\non.max_attempts = \"a\"\n";
+    assert_eq!(whole(deadly), ["Error 7:10 on_hangup leads to «m», but a menu needs a caller who is still there"]);
+    let many = "[steps.a.menu]\nprompt = [\"menu\"]\nkeys = { 1 = \"b\", 2 = \"b\", 3 = \"b\", 4 = \"b\", 5 = \"b\", 6 = \"b\" }\non.max_attempts = \"b\"\n[steps.b.hangup]\n";
+    assert_eq!(whole(many), ["Warning 7:8 6 options: callers keep about 5 in mind"]);
+}
+
+/// A sensitive variable may reach a service, and nothing that is stored, spoken, sent or shown.
+#[test]
+fn sensitive_digits_may_only_be_given_to_a_service() {
+    let flow = |use_it: &str| {
+        format!(
+            "schema = 1\n[flow]\nid = \"desk.principal\"\nstart = \"a\"\n[steps.a.collect]\ninto = \"clave\"\nprompt = [\"numero\"]\nmax = 4\n\
+             sensitive = true\non = {{ ok = \"b\", max_attempts = \"fin\" }}\n{use_it}\n[steps.fin.hangup]\n"
+        )
+    };
+    let uses = [
+        "[steps.b.ask]\nservice = \"cuenta.verify\"\nargs = { linea = \"1\", ultimos4 = \"${clave}\" }\non = { match = \"fin\", no_match = \"fin\", error = \"fin\" }",
+        "[steps.b.tag]\nresult = \"x${clave}\"\non.next = \"fin\"",
+        "[steps.b.set]\nvalues = { copia = \"a${clave}\" }\non.next = \"fin\"",
+        "[steps.b.play]\nprompt = [{ say = \"digits\", value = \"${clave}\" }]\non.next = \"fin\"",
+        "[steps.b.branch]\nwhen = [{ if = \"clave == '1234'\", to = \"fin\" }]\nelse = \"fin\"",
+        "[steps.b.case]\nop = \"open\"\nkind = \"bloqueo\"\nsubkind = \"robo\"\nfields = { clave = \"${clave}\" }\non = { ok = \"fin\", error = \"fin\" }",
+        "[steps.b.notify]\nchannel = \"sms\"\ntemplate = \"reporte\"\nto = \"${clave}\"\non = { queued = \"fin\", no_address = \"fin\", error = \"fin\" }",
+        "[steps.b.ask]\nservice = \"cuenta.saldo\"\nargs = { linea = \"1\" }\nidempotency = \"${clave}\"\non = { found = \"fin\", not_found = \"fin\", error = \"fin\" }",
+    ];
+    let told: Vec<bool> = uses
+        .iter()
+        .map(|use_it| {
+            let faults = flow::check(&desk(), &[file("f.toml", &flow(use_it))]);
+            faults.iter().any(|fault| fault.message.contains("sensitive"))
+        })
+        .collect();
+    assert_eq!(told, [false, true, true, true, true, true, true, true]);
+}
