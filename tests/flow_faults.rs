@@ -2,6 +2,7 @@
 
 use contesta::fault::{self, SourceFile};
 use contesta::flow;
+use contesta::ids::Ids;
 use contesta::operator::{self, Operator};
 
 const OPERATOR: &str = r#"schema = 1
@@ -340,4 +341,41 @@ fn sensitive_digits_may_only_be_given_to_a_service() {
         })
         .collect();
     assert_eq!(told, [false, true, true, true, true, true, true, true]);
+}
+
+/// Whatever a file holds, the check ends in faults inside it, and never in a panic.
+#[test]
+fn mutated_flows_give_faults_and_no_panic() {
+    let (operator, good, mut ids) = (desk(), good_flow(), Ids::from_seed(17));
+    let characters: Vec<char> = good.chars().collect();
+    for _ in 0..3_000 {
+        let mut mutated = characters.clone();
+        for _ in 0..=ids.below(3) {
+            let place = usize::try_from(ids.below(mutated.len() as u64)).unwrap();
+            match ids.below(4) {
+                0 => {
+                    mutated[place] =
+                        ['"', '$', '{', '}', '(', '\'', '=', '9', 'ñ'][usize::try_from(ids.below(9)).unwrap()]
+                }
+                1 => drop(mutated.remove(place)),
+                2 => mutated.insert(place, mutated[place]),
+                _ => mutated.truncate(place.max(1)),
+            }
+        }
+        let text: String = mutated.into_iter().collect();
+        let files = [file("principal.toml", &text), file("aparte.toml", SUB_FLOW)];
+        let faults = flow::check(&operator, &files);
+        assert!(faults.iter().all(|fault| fault.span.end <= text.len().max(SUB_FLOW.len())));
+        let _ = fault::render_all(&faults, &files);
+    }
+}
+
+#[test]
+fn a_flow_of_too_many_steps_is_refused() {
+    let steps: String = (0..1_001).map(|step| format!("[steps.s{step}.hangup]\n")).collect();
+    let text = format!("schema = 1\n[flow]\nid = \"desk.principal\"\nstart = \"s0\"\n{steps}");
+    let faults = flow::check(&desk(), &[file("f.toml", &text)]);
+    assert!(
+        faults.iter().any(|fault| fault.line == 1_005 && fault.message.starts_with("a flow has at most 1000 steps"))
+    );
 }

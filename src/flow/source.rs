@@ -136,6 +136,8 @@ impl<'a> Source<'a> {
     fn declare(&mut self, name: Name<'_>, kind: Kind, faults: &mut Vec<Fault>) {
         if let Some(message) = bad_variable_name(name.text) {
             faults.push(name.fault(message));
+        } else if self.variables.len() >= VARIABLES_MAX {
+            faults.push(name.fault(format!("more than {VARIABLES_MAX} variables")));
         } else if let Err(known) = self.variables.declare(name.text, kind, false) {
             faults.push(name.fault(clash(name.text, kind, known)));
         }
@@ -154,6 +156,10 @@ impl<'a> Source<'a> {
             declared.doubtful.iter().for_each(|name| self.variables.doubt(name));
             for found in declared.found {
                 let base = found.name.split('.').next().unwrap_or("");
+                if self.variables.len() >= VARIABLES_MAX {
+                    faults.push(Fault::error(self.file, found.span, format!("more than {VARIABLES_MAX} variables")));
+                    return;
+                }
                 if let Some(message) = bad_variable_name(base) {
                     faults.push(Fault::error(self.file, found.span, message));
                 } else if let Err(known) = self.variables.declare(&found.name, found.kind, found.sensitive) {
@@ -250,8 +256,9 @@ fn read_steps<'a>(entries: Vec<(Name<'a>, Place<'a>)>, faults: &mut Vec<Fault>) 
             }
         }
     }
-    if steps.len() > usize::from(u16::MAX) {
-        steps.truncate(usize::from(u16::MAX));
+    if let Some(first) = steps.get(STEPS_MAX) {
+        faults.push(first.name.fault(format!("a flow has at most {STEPS_MAX} steps: move some to a sub-flow")));
+        steps.truncate(STEPS_MAX);
     }
     steps
 }
@@ -283,6 +290,10 @@ fn clash(name: &str, kind: Kind, known: Kind) -> String {
 }
 
 const KINDS: [Kind; 7] = [Kind::Text, Kind::Number, Kind::Money, Kind::Date, Kind::Moment, Kind::Flag, Kind::Prompt];
+/// Steps of one flow at most: nobody can read more, and the checks look at every pair.
+const STEPS_MAX: usize = 1_000;
+/// Variables of one flow at most.
+const VARIABLES_MAX: usize = 1_000;
 /// A call's longest duration when its flow says nothing.
 const MAX_DURATION: Duration = Duration::from_secs(30 * 60);
 /// The longest a flow may ask for.

@@ -43,6 +43,10 @@ impl Variables {
         self.doubtful.push(name.to_owned());
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     pub(crate) fn slot(&self, name: &str) -> Option<u16> {
         self.all.iter().position(|known| known.name == name).and_then(|place| u16::try_from(place).ok())
     }
