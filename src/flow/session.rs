@@ -364,6 +364,10 @@ impl Run<'_> {
 
     fn leave(&mut self, leave: Leave) -> Option<Todo> {
         self.session.running = None;
+        // What led up to a menu is not what leads up to the next one, even when nothing is said between them.
+        if self.step().is_some_and(|(_, step)| matches!(step.what, Kind::Menu(_))) {
+            self.session.said = None;
+        }
         match leave {
             Leave::By(output) => self.leave_by(&output),
             Leave::Call { flow, inputs } => self.call(flow, inputs),
