@@ -1,11 +1,6 @@
 //! Whole calls to the shipped operators, as `journeys.md` tells them, against a real store: what is heard, opened, ordered, sent.
 //! The parts of J4, J5 and J6 that need a queue, a recording or an agent wait for those.
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test fails by panicking, and stages its world"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod shipped;
 

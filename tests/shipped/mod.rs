@@ -1,5 +1,13 @@
 //! The two operators as they ship, over a store of their own: what `contesta simulate` plays, kept open for several calls.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking, and stages its world"
+)]
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -53,6 +61,10 @@ pub enum Outside {
     Late(&'static [&'static str]),
     /// Services of these names cannot answer.
     Broken(&'static [&'static str]),
+    /// Services answer; cases and messages cannot be stored.
+    StoreDown,
+    /// The first case cannot be stored, those after it can.
+    StoreDownOnce,
     /// Nothing is ever answered but with an error, cases and messages included.
     Down,
 }
@@ -115,7 +127,14 @@ impl Centre {
             extension: route.extension,
             began: Now { instant: Instant::now(), wall: format!("{at}-06:00").parse().unwrap() },
         };
-        let answers = move |request: &Request, _: Now| self.answer(request, outside);
+        let mut outside = outside;
+        let answers = move |request: &Request, _: Now| {
+            let answer = self.answer(request, outside);
+            if matches!((outside, request), (Outside::StoreDownOnce, Request::OpenCase(_))) {
+                outside = Outside::Answers;
+            }
+            answer
+        };
         let (flows, operator) = (&self.flows[route.operator], &self.operators[route.operator]);
         let simulator = Simulator::new(Arc::clone(flows), Arc::clone(operator), &route.flow, facts, answers).unwrap();
         Call { simulator, operator: Arc::clone(operator) }
@@ -124,15 +143,15 @@ impl Centre {
     fn answer(&self, request: &Request, outside: Outside) -> (Answer, Duration) {
         let named =
             |names: &[&str]| matches!(request, Request::Service { service, .. } if names.contains(&service.as_str()));
+        let stores = !matches!(request, Request::Service { .. });
         match outside {
+            Outside::StoreDown | Outside::StoreDownOnce if stores => (Answer::Error("no store".to_owned()), SOON),
             Outside::Down => (Answer::Error("everything is down".to_owned()), SOON),
             Outside::Broken(names) if named(names) => (Answer::Error("broken by the test".to_owned()), SOON),
             Outside::Late(names) if named(names) => {
                 (self.runtime.block_on(self.services.carry_out(request.clone())), LATE)
             }
-            Outside::Answers | Outside::Broken(_) | Outside::Late(_) => {
-                (self.runtime.block_on(self.services.carry_out(request.clone())), SOON)
-            }
+            _ => (self.runtime.block_on(self.services.carry_out(request.clone())), SOON),
         }
     }
 
