@@ -1,0 +1,501 @@
+//! The engine as a whole in simulated time: a real exchange, real legs, real services over a real store, and telephones that
+//! reach them through a network which may lose, delay, repeat and reorder. No thread, no socket, no sleep: time moves in
+//! [`Sim::advance`] alone.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+pub mod phone;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use contesta::audio::Clip;
+use contesta::call::{self, CallRecord, Tenant};
+use contesta::case::{Case, Folio};
+use contesta::config::Config;
+use contesta::exchange::{Exchange, Input, Limits, Output, Snapshot};
+use contesta::flow::{self, Answer, Request, RequestId};
+use contesta::ids::{Ids, LegId};
+use contesta::media::{self, Leg, MAX_PACKET};
+use contesta::now::Now;
+use contesta::operator::{self, Operator};
+use contesta::service::{Services, import};
+use contesta::sip::UserAgent;
+use contesta::sip::user_agent::Settings;
+use contesta::store::{CallFilter, CaseFilter, Store, StoredOrder};
+use tokio::runtime::Runtime;
+
+use crate::shipped;
+pub use phone::Phone;
+
+/// Where the engine's SIP lives.
+pub const US: &str = "192.0.2.10:5060";
+
+/// 64·T1: after this long no SIP transaction is left.
+pub const ALL_TIMERS: Duration = Duration::from_secs(33);
+
+/// One packet's time.
+const FRAME: Duration = Duration::from_millis(20);
+
+/// What opens the frames of the synthesised clips: no sound of silence, in neither law.
+const MARK: u8 = 0x01;
+
+/// How the network treats datagrams, each way.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Weather {
+    /// Of a hundred datagrams, so many are lost.
+    pub loss: u64,
+    /// Of a hundred datagrams, so many come twice.
+    pub repeats: u64,
+    /// What each needs at least.
+    pub delay: Duration,
+    /// What it may need beyond that: more than 20 ms puts packets out of order.
+    pub jitter: Duration,
+}
+
+/// How a simulation begins.
+pub struct Setup {
+    pub seed: u64,
+    /// Local time of central Mexico.
+    pub at: &'static str,
+    pub config: Config,
+    /// `None`: as in the configuration.
+    pub calls: Option<usize>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { seed: 1, at: "2026-03-10T11:00:00", config: Config::default(), calls: None }
+    }
+}
+
+/// Where a leg's media is.
+enum Media {
+    Bound(SocketAddr),
+    Open(SocketAddr, Box<Leg>),
+}
+
+/// What will happen at its moment.
+enum Happening {
+    SipToEngine(SocketAddr, Bytes),
+    SipToPhone(SocketAddr, Bytes),
+    RtpToEngine {
+        from: SocketAddr,
+        to: SocketAddr,
+        packet: Box<[u8]>,
+    },
+    RtpToPhone {
+        from: SocketAddr,
+        to: SocketAddr,
+        packet: Box<[u8]>,
+    },
+    Input(Input),
+    /// A telephone sends a request again unless it was answered.
+    Again {
+        phone: usize,
+        request: phone::Pending,
+    },
+}
+
+/// The engine, its outside and its callers.
+pub struct Sim {
+    pub exchange: Exchange,
+    pub phones: Vec<Phone>,
+    /// Every record the engine has asked to store, in order.
+    pub records: Vec<CallRecord>,
+    pub sip_weather: Weather,
+    pub rtp_weather: Weather,
+    /// How long a socket for media takes, and whether there is one.
+    pub sockets: Result<Duration, String>,
+    /// Services that answer only after this long.
+    pub slow: Vec<(&'static str, Duration)>,
+    /// What was asked of the outside, by name.
+    pub asked: Vec<String>,
+    pub dice: Ids,
+    start: Now,
+    now: Now,
+    next_frame: Instant,
+    media: BTreeMap<LegId, Media>,
+    ports: BTreeMap<SocketAddr, LegId>,
+    next_port: u16,
+    homes: BTreeMap<SocketAddr, usize>,
+    future: BTreeMap<(Instant, u64), Happening>,
+    next_happening: u64,
+    services: Services,
+    store: Store,
+    runtime: Runtime,
+    _folder: tempfile::TempDir,
+}
+
+/// The shipped operators and flows with clips that tell which prompt they are.
+static SHIPPED: LazyLock<Vec<Arc<Tenant>>> = LazyLock::new(|| {
+    let folders: Vec<_> = shipped::OPERATORS.iter().map(|id| shipped::files(id)).collect();
+    let (operators, _) = operator::load_all(&folders).unwrap();
+    let tenants = operators.into_iter().zip(&folders).zip(0..).map(|((operator, files), index)| {
+        let flows = Arc::new(flow::load(&operator, files).unwrap());
+        let clips = operator.prompts.ids().map(|id| clip(index, id.0, operator.prompts.text(id))).collect();
+        Arc::new(Tenant { operator: Arc::new(operator), flows, clips })
+    });
+    tenants.collect()
+});
+
+/// A clip of 20 ms for two characters of its text; each frame says whose it is.
+fn clip(operator: u8, prompt: u32, text: &str) -> Arc<Clip> {
+    let frames = u16::try_from(text.chars().count() / 2).unwrap().max(5);
+    let mut bytes = Vec::new();
+    for frame in 0..frames {
+        let mut payload = [0x2a; media::FRAME_SAMPLES];
+        payload[0] = MARK;
+        payload[1] = operator;
+        payload[2..6].copy_from_slice(&prompt.to_be_bytes());
+        payload[6..8].copy_from_slice(&frame.to_be_bytes());
+        bytes.extend_from_slice(&payload);
+    }
+    Arc::new(Clip { pcmu: bytes.clone().into(), pcma: bytes.into() })
+}
+
+/// The prompt and the frame of it that this payload is; `None` for silence.
+fn prompt_in(payload: &[u8]) -> Option<(&'static str, u16)> {
+    let [MARK, operator, prompt @ .., _, _] = payload.get(..8)? else { return None };
+    let prompts = &SHIPPED.get(usize::from(*operator))?.operator.prompts;
+    let prompt = u32::from_be_bytes(prompt.try_into().ok()?);
+    Some((prompts.key(operator::PromptId(prompt)), u16::from_be_bytes([payload[6], payload[7]])))
+}
+
+impl Sim {
+    pub fn new() -> Self {
+        Self::with(Setup::default())
+    }
+
+    pub fn with(setup: Setup) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let operators: Vec<Arc<Operator>> = SHIPPED.iter().map(|tenant| tenant.operator.clone()).collect();
+        let read = |path: &str| std::fs::read(std::path::Path::new("flows").join(path)).ok();
+        let store = runtime.block_on(async {
+            let store = Store::open(&Store::default_url(folder.path()), folder.path()).await.unwrap();
+            import::import_all_if_empty(&store, &operators, &read).await.unwrap();
+            store
+        });
+        let owned: Vec<Operator> = operators.iter().map(|operator| operator.as_ref().clone()).collect();
+        let routes = operator::Routes::new(&owned).unwrap();
+        let calls = setup.calls.unwrap_or(setup.config.limits.calls as usize);
+        let call =
+            call::Limits { silent_after: Some(setup.config.rtp.silence), max_call: setup.config.limits.max_call };
+        let snapshot = Snapshot::new(SHIPPED.clone(), routes, Arc::new(setup.config));
+        let user_agent = UserAgent::new(Settings::new(US.parse().unwrap()), Ids::from_seed(setup.seed));
+        let start = Now { instant: Instant::now(), wall: format!("{}-06:00", setup.at).parse().unwrap() };
+        Self {
+            exchange: Exchange::new(
+                user_agent,
+                Arc::new(snapshot),
+                Limits { calls, call },
+                Ids::from_seed(setup.seed + 1),
+            ),
+            phones: Vec::new(),
+            records: Vec::new(),
+            sip_weather: Weather::default(),
+            rtp_weather: Weather::default(),
+            sockets: Ok(Duration::ZERO),
+            slow: Vec::new(),
+            asked: Vec::new(),
+            dice: Ids::from_seed(setup.seed + 2),
+            start,
+            now: start,
+            next_frame: start.instant,
+            media: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            next_port: 10_000,
+            homes: BTreeMap::new(),
+            future: BTreeMap::new(),
+            next_happening: 0,
+            services: Services::new(store.clone(), operators),
+            store,
+            runtime,
+            _folder: folder,
+        }
+    }
+
+    /// Milliseconds since the simulation began.
+    pub fn ms(&self) -> u64 {
+        u64::try_from((self.now.instant - self.start.instant).as_millis()).unwrap()
+    }
+
+    /// Lets time pass; everything due happens at its moment.
+    pub fn advance(&mut self, duration: Duration) {
+        let end = self.now.instant + duration;
+        while let Some(at) = self.next_moment().filter(|at| *at <= end) {
+            self.now = self.start.after(at.max(self.now.instant) - self.start.instant);
+            while let Some(entry) = self.future.first_entry().filter(|entry| entry.key().0 <= at) {
+                let happening = entry.remove();
+                self.happen(happening);
+            }
+            if self.exchange.poll_timeout().is_some_and(|(due, _)| due <= self.now.instant) {
+                let mut outputs = Vec::new();
+                self.exchange.handle_timeout(self.now, &mut outputs);
+                self.carry_out(outputs);
+                let left = self.exchange.poll_timeout();
+                assert!(left.is_none_or(|(due, _)| due > self.now.instant), "a timer that does not go: {left:?}");
+            }
+            if self.is_media_open() && self.next_frame <= self.now.instant {
+                self.frame();
+                self.next_frame = self.now.instant + FRAME;
+            }
+        }
+        self.now = self.start.after(end - self.start.instant);
+    }
+
+    /// Lets time pass until `is_so`; fails after `at_most`.
+    pub fn until(&mut self, what: &str, at_most: Duration, is_so: impl Fn(&Self) -> bool) {
+        let end = self.now.instant + at_most;
+        while !is_so(self) {
+            assert!(self.now.instant < end, "{what}: not within {at_most:?}; {}", self.picture());
+            self.advance(FRAME);
+        }
+    }
+
+    /// Tells the engine something.
+    pub fn tell(&mut self, input: Input) {
+        let mut outputs = Vec::new();
+        self.exchange.handle(self.now, input, &mut outputs);
+        self.carry_out(outputs);
+    }
+
+    /// Nothing runs any more: no call, no leg, no socket, no timer, no telephone with an open line.
+    pub fn assert_idle(&mut self) {
+        self.advance(ALL_TIMERS);
+        assert_eq!(self.exchange.calls(), 0, "calls are left: {}", self.picture());
+        assert_eq!(self.media.len(), 0, "legs or sockets are left");
+        assert_eq!(self.exchange.poll_timeout(), None, "timers are left");
+        assert!(self.phones.iter().all(|phone| phone.talk.is_none()), "a telephone was never hung up");
+    }
+
+    /// The only record, which the store holds too.
+    pub fn record(&self) -> &CallRecord {
+        let [record] = &self.records[..] else { panic!("{} records: {:#?}", self.records.len(), self.records) };
+        assert_eq!(self.stored_calls(), self.records);
+        record
+    }
+
+    /// All records of the store, the oldest first.
+    pub fn stored_calls(&self) -> Vec<CallRecord> {
+        let filter = CallFilter { limit: 10_000, ..CallFilter::default() };
+        let mut calls = self.runtime.block_on(self.store.calls(&filter)).unwrap();
+        calls.reverse();
+        calls
+    }
+
+    /// Every case of an operator, the newest first.
+    pub fn cases(&self, operator: &str) -> Vec<Case> {
+        let filter = CaseFilter { operator: Some(operator.to_owned()), limit: 10_000, ..CaseFilter::default() };
+        self.runtime.block_on(self.store.cases(&filter)).unwrap()
+    }
+
+    /// The orders of a folio.
+    pub fn orders(&self, folio: &Folio) -> Vec<StoredOrder> {
+        self.runtime.block_on(self.store.orders(folio)).unwrap()
+    }
+
+    /// What each telephone saw, for a message of failure.
+    pub fn picture(&self) -> String {
+        let phones = self.phones.iter().take(3);
+        phones.map(|phone| format!("\n{}: {}\nheard {:?}", phone.name, phone.ladder(), phone.heard)).collect()
+    }
+
+    fn is_media_open(&self) -> bool {
+        self.media.values().any(|media| matches!(media, Media::Open(..)))
+            || self.phones.iter().any(|phone| phone.talk.is_some())
+    }
+
+    fn next_moment(&self) -> Option<Instant> {
+        let frame = self.is_media_open().then_some(self.next_frame);
+        let timer = self.exchange.poll_timeout().map(|(at, _)| at);
+        let future = self.future.first_key_value().map(|((at, _), _)| *at);
+        [frame, timer, future].into_iter().flatten().min()
+    }
+
+    fn later(&mut self, after: Duration, happening: Happening) {
+        self.next_happening += 1;
+        self.future.insert((self.now.instant + after, self.next_happening), happening);
+    }
+
+    /// When a datagram sent now arrives: never, once or twice.
+    fn fates(&mut self, weather: Weather) -> impl Iterator<Item = Duration> + use<> {
+        let fate = |dice: &mut Ids| {
+            let jitter = u64::try_from(weather.jitter.as_micros()).unwrap();
+            (dice.below(100) >= weather.loss)
+                .then(|| weather.delay + Duration::from_micros(if jitter == 0 { 0 } else { dice.below(jitter) }))
+        };
+        let first = fate(&mut self.dice);
+        let second = if self.dice.below(100) < weather.repeats { fate(&mut self.dice) } else { None };
+        first.into_iter().chain(second)
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::SipToEngine(source, bytes) => self.tell(Input::Datagram { source, bytes }),
+            Happening::SipToPhone(to, bytes) => {
+                if let Some(&phone) = self.homes.get(&to) {
+                    self.phone_receives(phone, &bytes);
+                }
+            }
+            Happening::RtpToEngine { from, to, packet } => {
+                let Some(&id) = self.ports.get(&to) else { return };
+                let Some(Media::Open(_, leg)) = self.media.get_mut(&id) else { return };
+                let mut events = Vec::new();
+                leg.handle_packet(self.now.instant, from, &packet, &mut events);
+                self.report(id, events);
+            }
+            Happening::RtpToPhone { from, to, packet } => {
+                let Some(&phone) = self.homes.get(&to) else { return };
+                let (now, ms) = (self.now.instant, self.ms());
+                self.phones[phone].hear(now, ms, from, to, &packet);
+            }
+            Happening::Input(input) => self.tell(input),
+            Happening::Again { phone, request } => self.again(phone, request),
+        }
+    }
+
+    /// Every open leg, ours and theirs, sends its packet of the next 20 ms.
+    fn frame(&mut self) {
+        let now = self.now.instant;
+        let open = self.media.iter().filter(|(_, media)| matches!(media, Media::Open(..)));
+        for id in open.map(|(id, _)| *id).collect::<Vec<_>>() {
+            let Some(Media::Open(local, leg)) = self.media.get_mut(&id) else { continue };
+            let (mut packet, mut events, from) = ([0; MAX_PACKET], Vec::new(), *local);
+            if let Some(length) = leg.tick(now, &mut packet, &mut events) {
+                let to = leg.destination();
+                for after in self.fates(self.rtp_weather) {
+                    self.later(after, Happening::RtpToPhone { from, to, packet: packet[..length].into() });
+                }
+            }
+            self.report(id, events);
+        }
+        for phone in 0..self.phones.len() {
+            let from = self.phones[phone].rtp;
+            let Some(talk) = &mut self.phones[phone].talk else { continue };
+            let mut packet = [0; MAX_PACKET];
+            let length = talk.leg.tick(now, &mut packet, &mut Vec::new());
+            let to = talk.leg.destination();
+            if let Some(length) = length.filter(|_| self.phones[phone].speaks) {
+                self.send_rtp(from, to, &packet[..length]);
+            }
+        }
+    }
+
+    /// A packet from a telephone, through the network.
+    pub fn send_rtp(&mut self, from: SocketAddr, to: SocketAddr, packet: &[u8]) {
+        for after in self.fates(self.rtp_weather) {
+            self.later(after, Happening::RtpToEngine { from, to, packet: packet.into() });
+        }
+    }
+
+    fn report(&mut self, leg: LegId, events: Vec<media::Event>) {
+        for event in events {
+            self.tell(Input::Media(leg, event));
+        }
+    }
+
+    /// What the edge does: sockets at once, media and services in their time.
+    fn carry_out(&mut self, outputs: Vec<Output>) {
+        let mut outputs = std::collections::VecDeque::from(outputs);
+        while let Some(output) = outputs.pop_front() {
+            match output {
+                Output::Datagram { destination, bytes } => {
+                    for after in self.fates(self.sip_weather) {
+                        self.later(after, Happening::SipToPhone(destination, bytes.clone()));
+                    }
+                }
+                Output::OpenMedia { leg, peer: _ } => {
+                    let local = self.bind(leg);
+                    let opened = Input::MediaOpened { leg, local };
+                    match self.sockets {
+                        Ok(after) if after > Duration::ZERO => self.later(after, Happening::Input(opened)),
+                        Ok(_) | Err(_) => {
+                            let mut next = Vec::new();
+                            self.exchange.handle(self.now, opened, &mut next);
+                            outputs.extend(next);
+                        }
+                    }
+                }
+                Output::StartMedia(leg, settings) => {
+                    let Some(Media::Bound(local)) = self.media.remove(&leg) else { panic!("{leg:?} has no socket") };
+                    self.media.insert(leg, Media::Open(local, Box::new(Leg::new(settings, self.now.instant))));
+                    self.next_frame = self.next_frame.max(self.now.instant);
+                }
+                Output::Retarget(leg, settings) => {
+                    let now = self.now.instant;
+                    self.open_leg(leg).retarget(settings, now);
+                }
+                Output::Play(leg, play, segments) => {
+                    let mut events = Vec::new();
+                    self.open_leg(leg).play(play, segments, &mut events);
+                    for event in events {
+                        self.later(Duration::ZERO, Happening::Input(Input::Media(leg, event)));
+                    }
+                }
+                Output::StopPlaying(leg) => self.open_leg(leg).stop(),
+                Output::CloseMedia(leg) => {
+                    let closed = self.media.remove(&leg);
+                    if let Some(Media::Bound(local) | Media::Open(local, _)) = &closed {
+                        self.ports.remove(local);
+                    }
+                    if let Some(Media::Open(_, closed)) = closed {
+                        let event = media::Event::Closed(closed.report());
+                        self.later(Duration::from_millis(1), Happening::Input(Input::Media(leg, event)));
+                    }
+                }
+                Output::Request { leg, id, request, timeout: _ } => self.request(leg, id, request),
+                Output::Record(record) => {
+                    self.runtime.block_on(self.store.save_call(&record)).unwrap();
+                    self.records.push(*record);
+                }
+            }
+        }
+    }
+
+    fn bind(&mut self, leg: LegId) -> Result<SocketAddr, String> {
+        self.sockets.clone()?;
+        let local = SocketAddr::new(US.parse::<SocketAddr>().unwrap().ip(), self.next_port);
+        self.next_port += 2;
+        self.ports.insert(local, leg);
+        self.media.insert(leg, Media::Bound(local));
+        Ok(local)
+    }
+
+    /// A command for a leg that was not opened, or was closed, is a fault of the engine.
+    fn open_leg(&mut self, leg: LegId) -> &mut Leg {
+        match self.media.get_mut(&leg) {
+            Some(Media::Open(_, leg)) => leg,
+            Some(Media::Bound(_)) | None => panic!("a command for {leg:?}, which is not open"),
+        }
+    }
+
+    fn request(&mut self, leg: LegId, id: RequestId, request: Request) {
+        let name = match &request {
+            Request::Service { service, .. } => service.clone(),
+            Request::OpenCase(open) => format!("open {}", open.kind),
+            Request::UpdateCase(_) => "update".to_owned(),
+            Request::FindCase { .. } => "find".to_owned(),
+            Request::Notify(message) => format!("notify {}", message.channel),
+        };
+        let slow = self.slow.iter().find(|(service, _)| *service == name);
+        let after = slow.map_or(Duration::from_millis(40), |(_, after)| *after);
+        self.asked.push(name);
+        let answer = self.runtime.block_on(self.services.carry_out(request));
+        self.answer_later(after, leg, id, answer);
+    }
+
+    /// An answer that comes in its time.
+    pub fn answer_later(&mut self, after: Duration, leg: LegId, id: RequestId, answer: Answer) {
+        self.later(after, Happening::Input(Input::Answered { leg, id, answer }));
+    }
+}
+
+/// Where a telephone of this number lives.
+fn home(number: usize) -> IpAddr {
+    let [high, low] = u16::try_from(number + 1).unwrap().to_be_bytes();
+    IpAddr::from([198, 18, high, low])
+}
