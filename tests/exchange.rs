@@ -274,4 +274,19 @@ fn without_ack_the_200_is_repeated_for_32_seconds_and_the_record_says_where_to_l
     assert_scenario!("no_ack", format!("{}\n{}", sim.phones[phone].ladder(), told(record)));
 }
 
+/// The flow ends of itself before the 200 has been given up: the missing ACK is still what ops must know.
+#[test]
+fn a_missing_ack_is_the_cause_although_the_flow_ended_first() {
+    let mut sim = Sim::new();
+    let phone = sim.phone("deaf");
+    sim.phones[phone].acks = false;
+    sim.invite(phone, "*2363");
+    sim.advance(Duration::from_secs(40));
+    sim.assert_idle();
+    let record = sim.record();
+    assert_eq!((record.result.as_str(), record.cause.as_str()), ("sin_respuesta", NO_ACK));
+    let byes = sim.phones[phone].log.iter().filter(|(_, ours, line)| !ours && line.starts_with("BYE"));
+    assert_eq!(byes.map(|(at, ..)| *at).collect::<Vec<_>>(), [32_000]);
+}
+
 const NO_ACK: &str = "no ACK for our 200: check the peer's Contact, NAT and the advertised address";

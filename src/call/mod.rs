@@ -478,7 +478,8 @@ impl Call {
     fn dialog_ended(&mut self, now: Now, cause: &EndCause, out: &mut Vec<Action>) {
         self.dialog = Part::Over;
         self.note(now, "sip", cause.explain());
-        if self.record.cause.is_empty() {
+        // A missing ACK is what ops must know, also when the flow came to its end before our 200 was given up.
+        if self.record.cause.is_empty() || matches!(cause, EndCause::NoAck) {
             self.record.cause = cause.explain();
         }
         info!(cause = %cause.explain(), "ended");
