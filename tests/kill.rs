@@ -86,7 +86,6 @@ fn script(server: SocketAddr) -> Script {
         codec: Codec::Pcmu,
         keys: Vec::new(),
         patience: Duration::from_millis(500),
-        barge_in: false,
         linger: Duration::from_millis(600),
         longest: Duration::from_millis(2_500),
     }

@@ -27,7 +27,8 @@ fn j1_a_stolen_handset_is_blocked_over_real_sockets() {
     assert_eq!(case["folio"], folio, "{case:#}");
     assert_eq!(case["kind"], "bloqueo", "{case:#}");
 
-    let again = engine.call("*2363", &["--barge-in", "--keys", &keys["300,".len()..], "--from", "5551234567"]);
+    let keys = "300,1,1,2221234567,1,490154203237518,1";
+    let again = engine.call("2226057239", &["--barge-in", "--keys", keys, "--from", "5551234567"]);
     assert_eq!(again["folio"], folio, "the same IMEI within the hour has the same folio: {again:#}");
     assert!(engine.stop(), "SIGTERM with no call left ends the engine cleanly");
 }
@@ -37,7 +38,7 @@ fn j1_a_stolen_handset_is_blocked_over_real_sockets() {
 fn j3_keys_pressed_early_lead_to_the_price_over_real_sockets() {
     let folder = Folder::new("j3");
     let engine = Engine::start(folder.path());
-    let call = engine.call("*2363", &["--barge-in", "--keys", "22,#,*,*"]);
+    let call = engine.call("*2363", &["--keys", "!22,#,!*,!*", "--linger", "500ms"]);
     let heard = words(&call);
     assert!(heard.contains("ciento un pesos con cincuenta centavos"), "{heard}");
     assert!(call["first_audio_ms"].as_u64().unwrap() < 500, "{call:#}");

@@ -16,7 +16,7 @@ use crate::dtmf::Digit;
 use crate::duration_text;
 use crate::edge::entropy;
 use crate::edge::files;
-use crate::edge::phone::{self, Report, Script};
+use crate::edge::phone::{self, Group, Report, Script};
 use crate::edge::prompt_audio::PromptAudio;
 use crate::sip::uri::{Host, Uri};
 
@@ -27,13 +27,14 @@ use crate::sip::uri::{Host, Uri};
 pub struct Args {
     /// Whom to call, as `sip:*2363@127.0.0.1` or `sip:*2363@127.0.0.1:5070`.
     pub uri: String,
-    /// Keys to press: groups separated by commas, each pressed when the far end has been heard and falls quiet.
+    /// Keys to press: groups separated by commas, each pressed when the far end has been heard and falls quiet; a group that
+    /// begins with `!` is pressed as soon as something is heard, through the prompt.
     #[arg(long, default_value = "")]
     pub keys: String,
     /// The caller's number; empty calls anonymously.
     #[arg(long, default_value = "2221234567")]
     pub from: String,
-    /// Press each group as soon as something is heard, through the prompt.
+    /// Press every group as soon as something is heard, as if each began with `!`.
     #[arg(long)]
     pub barge_in: bool,
     /// Quiet that means that the far end waits for a key.
@@ -99,9 +100,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             CodecName::Pcmu => Codec::Pcmu,
             CodecName::Pcma => Codec::Pcma,
         },
-        keys: groups(&args.keys)?,
+        keys: groups(&args.keys, args.barge_in)?,
         patience: args.patience,
-        barge_in: args.barge_in,
         linger: args.linger,
         longest: args.longest,
     };
@@ -141,17 +141,15 @@ fn destination(uri: &str) -> anyhow::Result<(String, SocketAddr)> {
     Ok((uri.to_owned(), address))
 }
 
-fn groups(keys: &str) -> anyhow::Result<Vec<Vec<Digit>>> {
-    keys.split(',')
-        .map(str::trim)
-        .filter(|group| !group.is_empty())
-        .map(|group| {
-            group
-                .chars()
-                .map(|key| {
-                    Digit::from_char(key).with_context(|| format!("«{key}» in --keys is no key: 0-9, *, # or A-D"))
-                })
-                .collect()
+fn groups(keys: &str, barge_in: bool) -> anyhow::Result<Vec<Group>> {
+    let parts = keys.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts
+        .map(|part| {
+            let keys = part.strip_prefix('!').unwrap_or(part);
+            let digit =
+                |key| Digit::from_char(key).with_context(|| format!("«{key}» in --keys is no key: 0-9, *, # or A-D"));
+            let digits = keys.chars().map(digit).collect::<anyhow::Result<Vec<Digit>>>()?;
+            Ok(Group { digits, barge_in: barge_in || keys.len() < part.len() })
         })
         .collect()
 }

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::edge::pipe;
+
 pub mod call;
 pub mod calls;
 pub mod cases;
@@ -43,7 +45,11 @@ enum Command {
 /// Reads the command line and runs its command. A failure is told on standard error, with its causes, and ends with status 1.
 #[must_use]
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    if !matches!(command, Command::Run(_)) {
+        pipe::end_with_the_reader();
+    }
+    let result = match command {
         Command::Import(args) => import::run(args),
         Command::Cases(args) => cases::run(args),
         Command::Calls(args) => calls::run(args),

@@ -11,6 +11,7 @@ pub mod inbox;
 pub mod logging;
 pub mod media_worker;
 pub mod phone;
+pub mod pipe;
 pub mod poll;
 pub mod prompt_audio;
 pub mod rtp_socket;

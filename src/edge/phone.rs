@@ -1,7 +1,7 @@
 //! A telephone for test calls: it calls a number over real sockets, presses keys like a caller, and keeps what it heard.
 //!
 //! It listens before it presses: a group of keys goes out when the far end has been heard and has then been quiet for
-//! `patience`, or, for an impatient caller, as soon as something is heard.
+//! `patience`, or, for a group that barges in, as soon as something is heard.
 
 use std::collections::VecDeque;
 use std::io;
@@ -35,16 +35,23 @@ pub struct Script {
     pub address: IpAddr,
     /// The codec to offer.
     pub codec: Codec,
-    /// Keys, in groups: a group is pressed without a pause.
-    pub keys: Vec<Vec<Digit>>,
+    /// Keys, in groups.
+    pub keys: Vec<Group>,
     /// Quiet that means the far end waits for us.
     pub patience: Duration,
-    /// Press as soon as something is heard, through the prompt.
-    pub barge_in: bool,
     /// After the last keys, this much quiet ends the call from our side.
     pub linger: Duration,
     /// No call lasts longer.
     pub longest: Duration,
+}
+
+/// Keys that are pressed without a pause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// At least one.
+    pub digits: Vec<Digit>,
+    /// Pressed as soon as something is heard, through the prompt.
+    pub barge_in: bool,
 }
 
 /// What became of it.
@@ -130,7 +137,7 @@ struct Phone {
     rtp: RtpSocket,
     inbox: rtp_socket::Inbox,
     line: Option<Line>,
-    groups: VecDeque<Vec<Digit>>,
+    groups: VecDeque<Group>,
     /// Sample from which the far end is listened to for the next group.
     listened_from: usize,
     report: Report,
@@ -304,10 +311,10 @@ impl Phone {
             line.next_frame += FRAME_TIME;
             let heard = line.listener.pcm();
             if !line.is_pressing()
-                && waits_for_us(heard, self.listened_from, &self.script)
-                && let Some(group) = self.groups.pop_front()
+                && let Some(group) = self.groups.front()
+                && waits_for_us(heard, self.listened_from, group.barge_in, self.script.patience)
             {
-                line.digits.extend(group);
+                line.digits.extend(self.groups.pop_front().map(|group| group.digits).unwrap_or_default());
             }
             if line.is_pressing() {
                 self.listened_from = line.listener.pcm().len();
@@ -336,13 +343,13 @@ impl Phone {
 }
 
 /// Whether the far end has said something since `from` and now lets us speak.
-fn waits_for_us(heard: &[i16], from: usize, script: &Script) -> bool {
+fn waits_for_us(heard: &[i16], from: usize, barge_in: bool, patience: Duration) -> bool {
     let since = heard.get(from..).unwrap_or_default();
     let sounding = since.iter().filter(|sample| sample.unsigned_abs() > SOUND).count();
-    if script.barge_in {
+    if barge_in {
         sounding >= IMPATIENT_SAMPLES
     } else {
-        sounding > 0 && quiet_samples(heard, from) >= samples_of(script.patience)
+        sounding > 0 && quiet_samples(heard, from) >= samples_of(patience)
     }
 }
 
