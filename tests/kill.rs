@@ -87,7 +87,7 @@ fn script(server: SocketAddr) -> Script {
         keys: Vec::new(),
         patience: Duration::from_millis(500),
         linger: Duration::from_millis(600),
-        longest: Duration::from_millis(2_500),
+        longest: Duration::from_millis(1_800),
     }
 }
 
@@ -132,7 +132,7 @@ const TONE_SAMPLES: usize = 480;
 
 /// A sound of its own for each word: noise from its number.
 fn tone(word: usize) -> Vec<i16> {
-    let mut state = word as u32 * 2_654_435_761 + 12_345;
+    let mut state = (word as u32).wrapping_mul(2_654_435_761).wrapping_add(12_345);
     (0..TONE_SAMPLES)
         .map(|_| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

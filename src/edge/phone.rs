@@ -84,6 +84,9 @@ const FRAME_TIME: Duration = Duration::from_millis(20);
 const PRESS: Duration = Duration::from_millis(100);
 const GAP_FRAMES: u16 = 3;
 
+/// How long an answer to our BYE or CANCEL is waited for: a test call need not see a dead far end out for 32 s.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// A sample louder than this is sound (about −60 dBFS).
 const SOUND: u16 = 33;
 
@@ -121,7 +124,7 @@ pub fn call(script: Script, mut ids: Ids) -> io::Result<Report> {
         },
         groups: script.keys.iter().cloned().collect(),
         began,
-        hung_up: false,
+        hung_up: None,
         random,
         script,
     };
@@ -142,7 +145,8 @@ struct Phone {
     listened_from: usize,
     report: Report,
     began: Instant,
-    hung_up: bool,
+    /// When we said BYE or CANCEL.
+    hung_up: Option<Instant>,
     /// For our stream's identity.
     random: [u64; 2],
 }
@@ -198,7 +202,8 @@ impl Phone {
             let frame = self.line.as_ref().map(|line| line.next_frame);
             let timer = self.user_agent.poll_timeout().map(|(at, _)| at);
             let limit = self.began + self.script.longest;
-            let wake = [frame, timer, (!self.hung_up).then_some(limit)].into_iter().flatten().min();
+            let limit = self.hung_up.map_or(limit, |at| at + LAST_WORDS);
+            let wake = [frame, timer, Some(limit)].into_iter().flatten().min();
             poll::wait([self.sip.descriptor(), self.rtp.descriptor()], wake);
             let now = clock::now().instant;
             while let Some((source, datagram)) = self.sip.receive() {
@@ -208,8 +213,11 @@ impl Phone {
             self.act(&mut actions);
             self.listen(now);
             self.speak(now);
-            if self.wants_to_leave(now) && !self.hung_up {
-                self.hung_up = true;
+            if self.hung_up.is_some_and(|at| now >= at + LAST_WORDS) {
+                self.report.ended = Some(EndCause::LocalBye);
+            }
+            if self.wants_to_leave(now) && self.hung_up.is_none() {
+                self.hung_up = Some(now);
                 self.user_agent.hangup(now, self.leg, "test call over", &mut actions);
                 self.act(&mut actions);
             }
@@ -302,7 +310,7 @@ impl Phone {
     fn speak(&mut self, now: Instant) {
         loop {
             let Some(line) = &mut self.line else { return };
-            if self.hung_up {
+            if self.hung_up.is_some() {
                 line.next_frame = now + FRAME_TIME;
             }
             if line.next_frame > now {
