@@ -13,6 +13,7 @@ use contesta::exchange::Input;
 use sim::{Setup, Sim};
 
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 
 const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
@@ -290,3 +291,92 @@ fn a_missing_ack_is_the_cause_although_the_flow_ended_first() {
 }
 
 const NO_ACK: &str = "no ACK for our 200: check the peer's Contact, NAT and the advertised address";
+
+// ---- 6. Silence, hold, another address -------------------------------------------------------------------------------
+
+/// A centre that takes 8 s without RTP for a lost caller.
+fn soon_silent() -> Sim {
+    let mut config = Config::default();
+    config.rtp.silence = 8 * SECOND;
+    Sim::with(Setup { config, ..Setup::default() })
+}
+
+#[test]
+fn rtp_silence_ends_a_call_with_its_cause() {
+    let mut sim = soon_silent();
+    let phone = sim.talk("cut", "*2363");
+    sim.keys(phone, "2");
+    sim.advance(ms(40));
+    sim.phones[phone].speaks = false;
+    let from = sim.ms();
+    sim.until("hung up", MINUTE, |sim| sim.phones[phone].bye.is_some());
+    assert_eq!(sim.ms() - from, 8_000);
+    sim.assert_idle();
+    let record = sim.record();
+    assert_eq!(record.cause, "no RTP from the caller: check the path of media, NAT and firewalls");
+    assert_eq!(record.result, "abandono");
+}
+
+#[test]
+fn a_held_call_is_not_ended_by_silence_and_goes_on_when_it_is_resumed() {
+    for direction in ["sendonly", "inactive", "recvonly"] {
+        let mut sim = soon_silent();
+        let phone = sim.talk("holds", "*2363");
+        sim.keys(phone, "2");
+        let before = sim.phones[phone].rtp_packets;
+        sim.reinvite(phone, direction);
+        sim.phones[phone].speaks = false;
+        sim.advance(10 * SECOND);
+        let ok = sim.phones[phone].last_response.clone();
+        let answered = match direction {
+            "sendonly" => "a=recvonly",
+            "inactive" => "a=inactive",
+            _ => "a=sendonly",
+        };
+        assert!(String::from_utf8_lossy(&ok).contains(answered), "{direction}: {ok:?}");
+        let came = sim.phones[phone].rtp_packets - before;
+        assert_eq!(came > 400, direction == "recvonly", "{direction}: {came} packets");
+        // Who sends only is expected to be heard.
+        let ended = direction == "sendonly";
+        assert_eq!(sim.exchange.calls(), usize::from(!ended), "{direction}");
+        if ended {
+            assert_eq!(sim.record().cause, "no RTP from the caller: check the path of media, NAT and firewalls");
+            continue;
+        }
+        sim.phones[phone].speaks = true;
+        sim.reinvite(phone, "sendrecv");
+        sim.listen(phone);
+        // One stream; its timestamps counted the quiet time (RFC 3550 §5.1).
+        let jumps = u32::from(direction == "inactive");
+        assert_eq!((sim.phones[phone].rtp_breaks, sim.phones[phone].rtp_jumps), (0, jumps), "{direction}");
+        // Resumed, its silence counts again, from the beginning.
+        sim.phones[phone].speaks = false;
+        let from = sim.ms();
+        sim.until("hung up", MINUTE, |sim| sim.phones[phone].bye.is_some());
+        assert_eq!(sim.ms() - from, 8_000);
+        sim.assert_idle();
+        assert_eq!(sim.phones[phone].finals, [200, 200, 200]);
+        assert_eq!(sim.record().cause, "no RTP from the caller: check the path of media, NAT and firewalls");
+    }
+}
+
+#[test]
+fn a_reinvite_moves_the_stream_which_goes_on() {
+    let mut sim = Sim::new();
+    let phone = sim.talk("roams", "*2363");
+    sim.until_heard(phone, "menu_principal");
+    let first = sim.phones[phone].last_rtp.unwrap();
+    sim.move_audio(phone);
+    sim.reinvite(phone, "sendrecv");
+    sim.advance(ms(100));
+    assert_eq!(sim.phones[phone].rtp_here, 5, "every packet comes to the new port");
+    let moved = sim.phones[phone].last_rtp.unwrap();
+    assert_eq!((moved.ssrc, sim.phones[phone].rtp_breaks, sim.phones[phone].rtp_jumps), (first.ssrc, 0, 0));
+    assert_eq!(moved.timestamp.since(first.timestamp), i32::from(moved.sequence.since(first.sequence)) * 160);
+    // Keys from there are heard.
+    sim.press(phone, "2");
+    sim.until_heard(phone, "menu_informacion");
+    sim.bye(phone);
+    sim.assert_idle();
+    assert_scenario!("moved", format!("{}\n{}", sim.phones[phone].ladder(), told(sim.record())));
+}

@@ -320,7 +320,8 @@ impl Call {
             ssrc: self.stream.ssrc,
             first_sequence: self.stream.first_sequence,
             first_timestamp: self.stream.first_timestamp,
-            silent_after: self.limits.silent_after,
+            // A far end that holds us keeps quiet (RFC 3264 §8.4): its silence says nothing.
+            silent_after: self.limits.silent_after.filter(|_| negotiated.receive),
         }
     }
 

@@ -41,6 +41,8 @@ pub struct Phone {
     branches: u32,
     invite: Option<Bytes>,
     waiting: Vec<(String, &'static str)>,
+    /// Branches of INVITEs that have a final answer.
+    answered: Vec<String>,
     /// The audio once there is an answer.
     pub talk: Option<Talk>,
     /// Final statuses of the INVITE and the re-INVITEs, in order.
@@ -59,8 +61,9 @@ pub struct Phone {
     pub last_rtp: Option<RtpHeader>,
     pub rtp_packets: u64,
     pub rtp_here: u64,
-    /// Packets that did not go on where the last one ended.
+    /// Packets that were not the next of the same stream, and those whose timestamp was not 20 ms later.
     pub rtp_breaks: u32,
+    pub rtp_jumps: u32,
 }
 
 /// The audio of a call.
@@ -140,10 +143,9 @@ impl Phone {
         let (header, payload) = RtpHeader::parse(packet).unwrap();
         talk.leg.handle_packet(now, from, packet, &mut Vec::new());
         if let Some(last) = self.last_rtp {
-            let goes_on = header.ssrc == last.ssrc
-                && header.sequence == last.sequence.next()
-                && header.timestamp == last.timestamp.plus(160);
-            self.rtp_breaks += u32::from(!goes_on);
+            let follows = header.ssrc == last.ssrc && header.sequence == last.sequence.next();
+            self.rtp_breaks += u32::from(!follows);
+            self.rtp_jumps += u32::from(header.timestamp != last.timestamp.plus(160));
         }
         self.last_rtp = Some(header);
         self.rtp_packets += 1;
@@ -182,6 +184,7 @@ impl Sim {
             branches: 0,
             invite: None,
             waiting: Vec::new(),
+            answered: Vec::new(),
             talk: None,
             finals: Vec::new(),
             last_response: Bytes::new(),
@@ -194,6 +197,7 @@ impl Sim {
             rtp_packets: 0,
             rtp_here: 0,
             rtp_breaks: 0,
+            rtp_jumps: 0,
         });
         number
     }
@@ -366,15 +370,15 @@ impl Sim {
         let branch = via.split("branch=z9hG4bK").nth(1).unwrap().split(';').next().unwrap();
         let cseq = header(bytes, "CSeq").unwrap();
         let (number, method) = cseq.split_once(' ').unwrap();
-        let first = caller.waiting.iter().any(|(waiting, asked)| waiting == branch && *asked == method);
         if status >= 200 || method == "INVITE" {
             caller.waiting.retain(|(waiting, asked)| waiting != branch || *asked != method);
         }
         if method != "INVITE" || status < 200 {
             return;
         }
-        let is_new = first || caller.finals.is_empty();
+        let is_new = !caller.answered.iter().any(|answered| answered == branch);
         if is_new {
+            caller.answered.push(branch.to_owned());
             caller.finals.push(status);
         }
         if status < 300 {
