@@ -5,12 +5,18 @@ mod peer;
 mod shipped;
 mod sim;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use contesta::call::CallRecord;
 use contesta::config::{CalledFrom, Config, Strangers, Trunk};
 use contesta::exchange::Input;
-use sim::{Setup, Sim};
+use contesta::flow::{Answer, RequestId};
+use contesta::ids::{Ids, LegId, PlayId};
+use contesta::media;
+use contesta::rtp::{RtpHeader, RtpTime, SequenceNumber, Ssrc};
+use contesta::value::Values;
+use sim::{Setup, Sim, Weather};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -379,4 +385,328 @@ fn a_reinvite_moves_the_stream_which_goes_on() {
     sim.bye(phone);
     sim.assert_idle();
     assert_scenario!("moved", format!("{}\n{}", sim.phones[phone].ladder(), told(sim.record())));
+}
+
+// ---- 7. Keys ---------------------------------------------------------------------------------------------------------
+
+/// The keys that the flow took, in order, as the path tells them.
+fn keys_taken(record: &CallRecord) -> String {
+    record.path.iter().filter_map(|entry| entry.what.strip_prefix("key ")).collect()
+}
+
+#[test]
+fn a_key_by_both_roads_is_one_and_info_alone_is_enough() {
+    let mut sim = Sim::new();
+    let phone = sim.talk("both", "*2363");
+    sim.listen(phone);
+    sim.press(phone, "2");
+    sim.advance(ms(160));
+    sim.info(phone, '2');
+    sim.listen(phone);
+    sim.info(phone, '5');
+    sim.listen(phone);
+    sim.bye(phone);
+    sim.assert_idle();
+    assert_eq!(keys_taken(sim.record()), "25");
+    assert_eq!(sim.record().media.digits, 1);
+    assert!(sim.phones[phone].has_heard("menu_equipos_planes"));
+}
+
+/// RFC 4733 §2.5.1.3 wants one timestamp for all packets of a press; some gateways give each end a new one (J10d).
+#[test]
+fn three_ends_with_new_timestamps_are_one_key() {
+    let mut sim = Sim::new();
+    let phone = sim.talk("gateway", "*2363");
+    sim.listen(phone);
+    sim.phones[phone].speaks = false;
+    let to = sim.phones[phone].talk.as_ref().unwrap().leg.destination();
+    let from = sim.phones[phone].rtp;
+    let packets = [(0, 160, 0), (0, 320, 0), (0, 480, 0), (480, 480, 0x80), (640, 480, 0x80), (800, 480, 0x80)];
+    for (sequence, (later, duration, end)) in (500_u16..).zip(packets) {
+        let header = RtpHeader {
+            marker: sequence == 500,
+            payload_type: 101,
+            sequence: SequenceNumber(sequence),
+            timestamp: RtpTime(100_000 + later),
+            ssrc: Ssrc(0xfa4),
+        };
+        let [high, low] = u16::to_be_bytes(duration);
+        let packet = [&header.to_bytes()[..], &[2, end | 10, high, low]].concat();
+        sim.send_rtp(from, to, &packet);
+        sim.advance(ms(20));
+    }
+    sim.phones[phone].speaks = true;
+    sim.listen(phone);
+    sim.bye(phone);
+    sim.assert_idle();
+    assert_eq!((keys_taken(sim.record()).as_str(), sim.record().media.digits), ("2", 1));
+}
+
+#[test]
+fn a_fifth_of_the_packets_lost_doubles_no_key_and_loses_none() {
+    for seed in 0..10 {
+        let mut sim = Sim::with(Setup { seed, ..Setup::default() });
+        sim.rtp_weather = Weather { loss: 20, repeats: 5, delay: ms(30), jitter: ms(60) };
+        let phone = sim.talk("rain", "2226057239");
+        sim.keys(phone, "300,1,1,2225550102,1,490154203237518");
+        sim.listen(phone);
+        assert!(sim.phones[phone].has_heard("imei_marcado"), "seed {seed}: {}", sim.picture());
+        sim.bye(phone);
+        sim.assert_idle();
+        assert_eq!(sim.record().media.digits, 3 + 1 + 1 + 10 + 1 + 15, "seed {seed}");
+        assert!(sim.record().media.packets_lost > 20);
+    }
+}
+
+#[test]
+fn who_hangs_up_within_the_imei_blocks_nothing() {
+    let mut sim = Sim::new();
+    let phone = sim.talk("nine", "*2363");
+    sim.keys(phone, "1,1,1,490154203");
+    sim.bye(phone);
+    sim.assert_idle();
+    assert_eq!((sim.cases("beneleit").len(), sim.asked.clone()), (0, Vec::<String>::new()));
+    let record = sim.record();
+    assert_eq!((record.result.as_str(), record.cause.as_str()), ("abandono", "the far end hung up"));
+    assert_eq!((record.media.digits, record.folios.len()), (12, 0));
+    assert!(!told(record).contains("490154203"), "what was keyed of it stands nowhere");
+}
+
+// ---- 8. Silence, garbage, services that are away ---------------------------------------------------------------------
+
+#[test]
+fn a_silent_caller_is_asked_three_times_and_told_goodbye() {
+    let mut sim = Sim::new();
+    let phone = sim.talk("silent", "*2363");
+    sim.until("hung up", 2 * MINUTE, |sim| sim.phones[phone].bye.is_some());
+    sim.assert_idle();
+    let menu = "menu_principal";
+    assert_eq!(
+        sim.phones[phone].keys(),
+        ["bienvenida", "aviso_privacidad", menu, "no_escuche", menu, "no_escuche", menu, "despedida_silencio"]
+    );
+    assert_eq!(
+        (sim.record().result.as_str(), sim.record().cause.as_str()),
+        ("sin_respuesta", "the flow ended: hangup")
+    );
+}
+
+#[test]
+fn invalid_keys_have_their_own_words_and_lead_to_an_agent_or_goodbye() {
+    let mut sim = Sim::new();
+    let phone = sim.talk("wrong", "*2363");
+    sim.keys(phone, "7,8,9");
+    sim.until("hung up", 2 * MINUTE, |sim| sim.phones[phone].bye.is_some());
+    sim.assert_idle();
+    let (menu, options) = ("menu_principal", "asesor_opciones");
+    assert_eq!(
+        sim.phones[phone].keys(),
+        [
+            "bienvenida",
+            "aviso_privacidad",
+            menu,
+            "opcion_no_valida",
+            menu,
+            "opcion_no_valida",
+            menu,
+            "asesor_no_disponible",
+            options,
+            "no_escuche",
+            options,
+            "no_escuche",
+            options,
+            "despedida"
+        ]
+    );
+    assert_eq!(keys_taken(sim.record()), "");
+}
+
+/// J10h: suspension and block hang; the caller gets the folio in time, and the late answers change nothing.
+#[test]
+fn services_that_never_answer_do_not_take_the_folio_away() {
+    let mut sim = Sim::new();
+    sim.slow = vec![("line.suspend", 90 * SECOND), ("device.block", 90 * SECOND)];
+    let phone = sim.talk("stolen", "*2363");
+    sim.keys(phone, "1,1,1,490154203237518,1");
+    sim.until_heard(phone, "su_reporte_es");
+    let [case] = &sim.cases("beneleit")[..] else { panic!("one case") };
+    assert!(sim.phones[phone].has_heard("linea_por_confirmar") && sim.phones[phone].has_heard("equipo_por_confirmar"));
+    sim.listen(phone);
+    sim.bye(phone);
+    // Both orders are tried once more, silently, before the record is written.
+    sim.advance(20 * SECOND);
+    let before = sim.record().clone();
+    assert_eq!((before.result.as_str(), before.folios.as_slice()), ("bloqueo", &[case.folio.to_string()][..]));
+    // The answers come when nobody waits any more.
+    sim.advance(2 * MINUTE);
+    sim.assert_idle();
+    assert_eq!(sim.record(), &before);
+    assert_eq!(
+        sim.asked,
+        [
+            "device.status",
+            "open bloqueo",
+            "line.suspend",
+            "device.block",
+            "update",
+            "line.suspend",
+            "device.block",
+            "update"
+        ]
+    );
+    // What was ordered late was ordered once.
+    assert_eq!(sim.orders(&case.folio).len(), 2);
+}
+
+// ---- 9. Over is over -------------------------------------------------------------------------------------------------
+
+#[test]
+fn what_comes_for_a_call_that_is_over_changes_nothing() {
+    let mut sim = Sim::new();
+    let phone = sim.talk("gone", "*2363");
+    sim.keys(phone, "2,2");
+    sim.bye(phone);
+    sim.advance(SECOND);
+    let before = sim.record().clone();
+    let leg = LegId(1);
+    let answer = Answer::Result { result: "found".into(), values: Values::new() };
+    for id in 0..10 {
+        sim.tell(Input::Answered { leg, id: RequestId(id), answer: answer.clone() });
+    }
+    for event in [media::Event::Silent, media::Event::Played(PlayId(3)), media::Event::Closed(before.media)] {
+        sim.tell(Input::Media(leg, event));
+    }
+    sim.tell(Input::MediaOpened { leg, local: Ok("192.0.2.10:10000".parse().unwrap()) });
+    for method in ["BYE", "INFO", "INVITE"] {
+        sim.ask(phone, method, "", "");
+        sim.advance(SECOND);
+        assert_eq!(peer::status(&sim.phones[phone].last_response), 481, "{method}");
+    }
+    sim.assert_idle();
+    assert_eq!(sim.record(), &before);
+}
+
+#[test]
+fn the_longest_call_allowed_ends_with_its_cause() {
+    let mut config = Config::default();
+    config.limits.max_call = 20 * SECOND;
+    let mut sim = Sim::with(Setup { config, ..Setup::default() });
+    let phone = sim.talk("long", "*2363");
+    sim.keys(phone, "2,2");
+    sim.until("hung up", MINUTE, |sim| sim.phones[phone].bye.is_some());
+    assert_eq!(sim.ms(), 20_000);
+    sim.assert_idle();
+    assert_eq!(
+        (sim.record().result.as_str(), sim.record().cause.as_str()),
+        ("informacion", "the longest call allowed was reached")
+    );
+}
+
+// ---- 10. Many --------------------------------------------------------------------------------------------------------
+
+/// What a random caller does next, and when.
+struct Whim {
+    phone: usize,
+    at: u64,
+}
+
+/// Ten minutes of two hundred callers, whose network and patience are bad: no call is stuck, each has one record. The same
+/// seed tells the same story.
+#[test]
+fn two_hundred_callers_of_every_kind_leave_two_hundred_records() {
+    let [once, again] = [two_hundred(42), two_hundred(42)];
+    assert_eq!(once, again);
+    for cause in ["the far end hung up", "the flow ended: hangup", "no RTP from the caller"] {
+        assert!(once.contains(cause), "{once}");
+    }
+}
+
+/// Plays it and gives back how many calls came to what.
+fn two_hundred(seed: u64) -> String {
+    let mut sim = Sim::with(Setup { seed, ..Setup::default() });
+    let weather = Weather { loss: 3, repeats: 3, delay: ms(20), jitter: ms(50) };
+    (sim.sip_weather, sim.rtp_weather) = (weather, weather);
+    sim.slow = vec![("line.suspend", 5 * SECOND), ("packages.item", 6 * SECOND)];
+    let mut dice = Ids::from_seed(seed + 100);
+    let mut whims: Vec<Whim> = Vec::new();
+    let numbers = ["*2363", "2226057239", "7676720827", "7775000232", "300"];
+    let mut waiting: Vec<u64> = (0..200).map(|_| dice.below(400_000)).collect();
+    waiting.sort_unstable();
+    waiting.reverse();
+    while sim.ms() < 600_000 {
+        while waiting.last().is_some_and(|at| *at <= sim.ms()) {
+            waiting.pop();
+            let name = format!("caller{}", sim.phones.len());
+            let number = numbers[usize::try_from(dice.below(5)).unwrap()];
+            let phone = sim.dial(&name, number);
+            whims.push(Whim { phone, at: sim.ms() + 500 + dice.below(4_000) });
+        }
+        let now = sim.ms();
+        for whim in &mut whims {
+            if whim.at > now || sim.phones[whim.phone].talk.is_none() {
+                continue;
+            }
+            whim.at = now + 300 + dice.below(6_000);
+            match dice.below(40) {
+                0 => sim.bye(whim.phone),
+                1 => sim.phones[whim.phone].speaks = false,
+                2 => {
+                    let direction = ["sendrecv", "sendonly", "inactive"][usize::try_from(dice.below(3)).unwrap()];
+                    sim.reinvite(whim.phone, direction);
+                }
+                3..8 => sim.info(whim.phone, key(&mut dice)),
+                8..12 => {
+                    let keys: String = (0..1 + dice.below(16)).map(|_| key(&mut dice)).collect();
+                    sim.press(whim.phone, &keys);
+                }
+                _ => {
+                    let keys = key(&mut dice).to_string();
+                    sim.press(whim.phone, &keys);
+                }
+            }
+        }
+        sim.advance(ms(100));
+    }
+    // Whoever is still there falls silent.
+    for phone in &mut sim.phones {
+        phone.speaks = false;
+    }
+    sim.advance(2 * MINUTE);
+    assert_eq!(sim.phones.len(), 200);
+    sim.assert_idle();
+    let (mut keys, mut stored) = (sim.records.clone(), sim.stored_calls());
+    keys.sort_by(|left, right| left.key.cmp(&right.key));
+    stored.sort_by(|left, right| left.key.cmp(&right.key));
+    assert!(keys == stored, "each record once, as the engine told it");
+    keys.dedup_by(|left, right| left.sip_call_id == right.sip_call_id);
+    assert_eq!(keys.len(), sim.records.len(), "one record a call");
+
+    let calls = sim.phones.iter().filter(|phone| phone.finals.first() == Some(&200)).count();
+    let sum = |of: fn(&CallRecord) -> u64| sim.records.iter().map(of).sum::<u64>();
+    let heard: u64 = sim.phones.iter().map(|phone| phone.rtp_packets).sum();
+    let sent = sum(|record| record.media.packets_sent);
+    assert_eq!((calls, sim.records.len()), (200, 200));
+    assert!(sent > 200_000 && heard > sent * 90 / 100 && heard < sent * 105 / 100, "{heard} of {sent} packets");
+    assert!(sim.records.iter().all(|record| record.answered.is_some() && !record.cause.is_empty()));
+    let folios: usize = sim.records.iter().map(|record| record.folios.len()).sum();
+    let cases = sim.cases("beneleit").len() + sim.cases("bluepoint").len();
+    assert!(cases <= folios, "{cases} cases, {folios} folios in the records");
+    table(&sim.records)
+}
+
+fn key(dice: &mut Ids) -> char {
+    // Low keys more often, as menus have them.
+    char::from(b"11122233344556780*#"[usize::try_from(dice.below(19)).unwrap()])
+}
+
+/// How many calls came to which result, and from which cause.
+fn table(records: &[CallRecord]) -> String {
+    let mut counts: BTreeMap<(&str, &str, &str), u32> = BTreeMap::new();
+    for record in records {
+        *counts.entry((&record.operator, &record.result, &record.cause)).or_default() += 1;
+    }
+    counts
+        .iter()
+        .map(|((operator, result, cause), count)| format!("{count:>4} {operator} {result}: {cause}\n"))
+        .collect()
 }

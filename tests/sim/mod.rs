@@ -135,15 +135,15 @@ static SHIPPED: LazyLock<Vec<Arc<Tenant>>> = LazyLock::new(|| {
     let (operators, _) = operator::load_all(&folders).unwrap();
     let tenants = operators.into_iter().zip(&folders).zip(0..).map(|((operator, files), index)| {
         let flows = Arc::new(flow::load(&operator, files).unwrap());
-        let clips = operator.prompts.ids().map(|id| clip(index, id.0, operator.prompts.text(id))).collect();
+        let clips = operator.prompts.ids().map(|id| clip(index, id.0, operator.prompts.key(id))).collect();
         Arc::new(Tenant { operator: Arc::new(operator), flows, clips })
     });
     tenants.collect()
 });
 
-/// A clip of 20 ms for two characters of its text; each frame says whose it is.
-fn clip(operator: u8, prompt: u32, text: &str) -> Arc<Clip> {
-    let frames = u16::try_from(text.chars().count() / 2).unwrap().max(5);
+/// A clip of 60 ms for each character of its key, so that other words change no scenario; each frame says whose it is.
+fn clip(operator: u8, prompt: u32, key: &str) -> Arc<Clip> {
+    let frames = u16::try_from(key.chars().count() * 3).unwrap();
     let mut bytes = Vec::new();
     for frame in 0..frames {
         let mut payload = [0x2a; media::FRAME_SAMPLES];
@@ -324,9 +324,10 @@ impl Sim {
     /// When a datagram sent now arrives: never, once or twice.
     fn fates(&mut self, weather: Weather) -> impl Iterator<Item = Duration> + use<> {
         let fate = |dice: &mut Ids| {
-            let jitter = u64::try_from(weather.jitter.as_micros()).unwrap();
+            // Whole milliseconds, as the store keeps them.
+            let jitter = u64::try_from(weather.jitter.as_millis()).unwrap();
             (dice.below(100) >= weather.loss)
-                .then(|| weather.delay + Duration::from_micros(if jitter == 0 { 0 } else { dice.below(jitter) }))
+                .then(|| weather.delay + Duration::from_millis(if jitter == 0 { 0 } else { dice.below(jitter) }))
         };
         let first = fate(&mut self.dice);
         let second = if self.dice.below(100) < weather.repeats { fate(&mut self.dice) } else { None };
