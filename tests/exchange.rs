@@ -710,3 +710,79 @@ fn table(records: &[CallRecord]) -> String {
         .map(|((operator, result, cause), count)| format!("{count:>4} {operator} {result}: {cause}\n"))
         .collect()
 }
+
+// ---- A bug -----------------------------------------------------------------------------------------------------------
+
+/// A log whose writing fails when a certain line comes: a panic in the midst of the code that wrote the line.
+struct BrokenLog(&'static str);
+
+impl tracing::Subscriber for BrokenLog {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+            let line = format!("{value:?}");
+            assert!(field.name() != "message" || !line.starts_with(self.0), "the log is broken at «{line}»");
+        });
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+const FAULT: &str = "internal fault: the call was ended, see the log";
+
+#[test]
+fn a_panic_in_the_midst_of_a_call_costs_that_call_only() {
+    tracing::subscriber::with_default(BrokenLog("no RTP from the caller"), || {
+        let mut sim = soon_silent();
+        let [struck, other] = ["struck", "other"].map(|name| sim.talk(name, "*2363"));
+        sim.keys(other, "2");
+        sim.phones[struck].speaks = false;
+        sim.until("hung up", MINUTE, |sim| sim.phones[struck].bye.is_some());
+        sim.keys(other, "2");
+        sim.until_heard(other, "menu_paquete");
+        sim.bye(other);
+        sim.assert_idle();
+        let ends: Vec<_> = sim.records.iter().map(|record| (&*record.result, &*record.cause)).collect();
+        assert_eq!(ends, [("abandono", FAULT), ("informacion", "the far end hung up")]);
+    });
+}
+
+/// The call is struck when it is made, when its socket is there, and when its flow has begun but not answered.
+#[test]
+fn a_panic_before_the_answer_is_500_and_one_record() {
+    for (line, formats) in
+        [("refused with 400", ""), ("refused with 488", "18 101"), ("enters answer", "0 101"), ("answered", "0 101")]
+    {
+        tracing::subscriber::with_default(BrokenLog(line), || {
+            let mut sim = Sim::new();
+            let phone = sim.phone("struck");
+            (sim.phones[phone].called, sim.phones[phone].to) = ("*2363".into(), "*2363".into());
+            if formats.is_empty() {
+                sim.ask(phone, "INVITE", "Content-Type: application/sdp\r\n", "this is no description");
+            } else {
+                sim.phones[phone].formats = formats;
+                sim.invite(phone, "*2363");
+            }
+            sim.advance(SECOND);
+            // Once the 200 is on its way, BYE follows its ACK.
+            let expected = if line == "answered" { 200 } else { 500 };
+            assert_eq!(sim.phones[phone].finals, [expected], "{line}");
+            assert_eq!(sim.phones[phone].bye.is_some(), expected == 200, "{line}");
+            sim.assert_idle();
+            assert_eq!(sim.record().cause, FAULT, "{line}");
+        });
+    }
+}

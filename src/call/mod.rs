@@ -103,7 +103,7 @@ struct StreamIdentity {
     version: u64,
 }
 
-/// What the INVITE said, after routing.
+/// What the INVITE said, after routing; its offer goes to [`Call::begin`].
 #[derive(Clone, Debug)]
 pub struct Invited {
     /// Flow id to begin in.
@@ -118,24 +118,14 @@ pub struct Invited {
     pub caller: Option<String>,
     /// SIP Call-ID.
     pub sip_call_id: String,
-    /// The SDP offer.
-    pub offer: Option<Bytes>,
 }
 
 impl Call {
-    /// A call that has just been invited. The first actions say whether it opens or is refused (488 without a common codec,
-    /// 400 for an offer that is none).
+    /// A call that has just been invited; [`Call::begin`] makes it act.
     ///
     /// `None` when the flow does not exist in this snapshot, which a checked snapshot rules out.
     #[must_use]
-    pub fn new(
-        now: Now,
-        invited: Invited,
-        tenant: Arc<Tenant>,
-        limits: Limits,
-        ids: &mut Ids,
-        out: &mut Vec<Action>,
-    ) -> Option<Self> {
+    pub fn new(now: Now, invited: Invited, tenant: Arc<Tenant>, limits: Limits, ids: &mut Ids) -> Option<Self> {
         let key = CallKey(call_key(now, ids).into());
         let facts = CallFacts {
             key: key.clone(),
@@ -163,7 +153,7 @@ impl Call {
             media: media::LegReport::default(),
         });
         let random = ids.next_u64();
-        let mut call = Self {
+        Some(Self {
             tenant,
             limits,
             began: now,
@@ -183,9 +173,7 @@ impl Call {
             flow: Part::NotBegun,
             recorded: false,
             record,
-        };
-        call.open(now, invited.offer, out);
-        Some(call)
+        })
     }
 
     /// The call's key.
@@ -194,7 +182,9 @@ impl Call {
         &self.record.key
     }
 
-    fn open(&mut self, now: Now, offer: Option<Bytes>, out: &mut Vec<Action>) {
+    /// Begins with the INVITE's offer. The first actions say whether the call opens or is refused (400 for an offer that is none; 488
+    /// without a common codec follows once there is a socket).
+    pub fn begin(&mut self, now: Now, offer: Option<Bytes>, out: &mut Vec<Action>) {
         let offer = match offer.map(|offer| Offer::parse(&offer)).transpose() {
             Ok(offer) => offer,
             Err(error) => return self.refuse(now, error.status(), error.to_string(), out),
@@ -266,11 +256,22 @@ impl Call {
         self.finish_if_over(now, out);
     }
 
-    /// A bug in this call's own code was caught: end it, write what is known, leave the others alone.
+    /// A bug in this call's own code was caught, wherever it stood: end everything, write what is known, leave the others alone.
+    /// Whoever is asked to end what has ended does nothing.
     pub fn abort(&mut self, now: Now, out: &mut Vec<Action>) {
         self.record.cause = "internal fault: the call was ended, see the log".into();
+        self.stage = Stage::Closing;
         self.flow = Part::Over;
-        self.close(out);
+        if self.media == Part::NotBegun {
+            self.media = Part::Over;
+        }
+        if self.dialog == Part::Running {
+            out.push(match self.record.answered {
+                Some(_) => Action::HangUp("internal fault"),
+                None => Action::Reject(Rejection { status: 500, retry_after: None, warning: None }),
+            });
+        }
+        out.push(Action::CloseMedia);
         self.finish_if_over(now, out);
     }
 

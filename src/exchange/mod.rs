@@ -259,10 +259,9 @@ impl Exchange {
             extension: route.extension,
             caller: snapshot::caller(&invitation),
             sip_call_id: invitation.call_id,
-            offer: invitation.offer,
         };
         let limits = self.limits.call;
-        let Some(call) = Call::new(now, invited, tenant, limits, &mut self.ids, &mut self.call_actions) else {
+        let Some(call) = Call::new(now, invited, tenant, limits, &mut self.ids) else {
             error!("the route names a flow that the snapshot does not hold");
             let why = refusal(500, None, "the flow does not exist".into());
             return self.user_agent.reject(now.instant, leg, &why, &mut self.sip_actions);
@@ -270,8 +269,7 @@ impl Exchange {
         let span = info_span!("call", call = %call.key(), leg = leg.0);
         span.in_scope(|| info!(%peer, "offered"));
         self.calls.insert(leg, Line { call, peer: peer.ip().to_canonical(), span, wake: None });
-        // Puts the call's first timer into the index.
-        self.with_call(now, leg, |_, _| {});
+        self.with_call(now, leg, |call, actions| call.begin(now, invitation.offer, actions));
     }
 
     /// What a call asks for goes to the user agent or to the edge.
