@@ -5,7 +5,9 @@ mod peer;
 mod shipped;
 mod sim;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::Once;
 use std::time::Duration;
 
 use contesta::call::CallRecord;
@@ -713,12 +715,34 @@ fn table(records: &[CallRecord]) -> String {
 
 // ---- A bug -----------------------------------------------------------------------------------------------------------
 
-/// A log whose writing fails when a certain line comes: a panic in the midst of the code that wrote the line.
-struct BrokenLog(&'static str);
+/// A log whose writing fails when the line comes that the thread has named: a panic in the midst of the code that wrote it.
+struct BrokenLog;
+
+thread_local! {
+    static BREAKS_AT: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
+/// While what it gives lives, this thread's log breaks at each line that begins so.
+#[must_use]
+fn break_log_at(line: &'static str) -> Mended {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| tracing::subscriber::set_global_default(BrokenLog).unwrap());
+    BREAKS_AT.set(Some(line));
+    Mended
+}
+
+/// Mends the log when it goes.
+struct Mended;
+
+impl Drop for Mended {
+    fn drop(&mut self) {
+        BREAKS_AT.set(None);
+    }
+}
 
 impl tracing::Subscriber for BrokenLog {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
+    fn enabled(&self, about: &tracing::Metadata<'_>) -> bool {
+        about.target().starts_with("contesta")
     }
 
     fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
@@ -730,9 +754,10 @@ impl tracing::Subscriber for BrokenLog {
     fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
 
     fn event(&self, event: &tracing::Event<'_>) {
+        let Some(breaks_at) = BREAKS_AT.get() else { return };
         event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
             let line = format!("{value:?}");
-            assert!(field.name() != "message" || !line.starts_with(self.0), "the log is broken at «{line}»");
+            assert!(field.name() != "message" || !line.starts_with(breaks_at), "the log is broken at «{line}»");
         });
     }
 
@@ -745,19 +770,18 @@ const FAULT: &str = "internal fault: the call was ended, see the log";
 
 #[test]
 fn a_panic_in_the_midst_of_a_call_costs_that_call_only() {
-    tracing::subscriber::with_default(BrokenLog("no RTP from the caller"), || {
-        let mut sim = soon_silent();
-        let [struck, other] = ["struck", "other"].map(|name| sim.talk(name, "*2363"));
-        sim.keys(other, "2");
-        sim.phones[struck].speaks = false;
-        sim.until("hung up", MINUTE, |sim| sim.phones[struck].bye.is_some());
-        sim.keys(other, "2");
-        sim.until_heard(other, "menu_paquete");
-        sim.bye(other);
-        sim.assert_idle();
-        let ends: Vec<_> = sim.records.iter().map(|record| (&*record.result, &*record.cause)).collect();
-        assert_eq!(ends, [("abandono", FAULT), ("informacion", "the far end hung up")]);
-    });
+    let _mended = break_log_at("no RTP from the caller");
+    let mut sim = soon_silent();
+    let [struck, other] = ["struck", "other"].map(|name| sim.talk(name, "*2363"));
+    sim.keys(other, "2");
+    sim.phones[struck].speaks = false;
+    sim.until("hung up", MINUTE, |sim| sim.phones[struck].bye.is_some());
+    sim.keys(other, "2");
+    sim.until_heard(other, "menu_paquete");
+    sim.bye(other);
+    sim.assert_idle();
+    let ends: Vec<_> = sim.records.iter().map(|record| (&*record.result, &*record.cause)).collect();
+    assert_eq!(ends, [("abandono", FAULT), ("informacion", "the far end hung up")]);
 }
 
 /// The call is struck when it is made, when its socket is there, and when its flow has begun but not answered.
@@ -766,23 +790,111 @@ fn a_panic_before_the_answer_is_500_and_one_record() {
     for (line, formats) in
         [("refused with 400", ""), ("refused with 488", "18 101"), ("enters answer", "0 101"), ("answered", "0 101")]
     {
-        tracing::subscriber::with_default(BrokenLog(line), || {
-            let mut sim = Sim::new();
-            let phone = sim.phone("struck");
-            (sim.phones[phone].called, sim.phones[phone].to) = ("*2363".into(), "*2363".into());
-            if formats.is_empty() {
-                sim.ask(phone, "INVITE", "Content-Type: application/sdp\r\n", "this is no description");
-            } else {
-                sim.phones[phone].formats = formats;
-                sim.invite(phone, "*2363");
-            }
-            sim.advance(SECOND);
-            // Once the 200 is on its way, BYE follows its ACK.
-            let expected = if line == "answered" { 200 } else { 500 };
-            assert_eq!(sim.phones[phone].finals, [expected], "{line}");
-            assert_eq!(sim.phones[phone].bye.is_some(), expected == 200, "{line}");
-            sim.assert_idle();
-            assert_eq!(sim.record().cause, FAULT, "{line}");
-        });
+        let _mended = break_log_at(line);
+        let mut sim = Sim::new();
+        let phone = sim.phone("struck");
+        (sim.phones[phone].called, sim.phones[phone].to) = ("*2363".into(), "*2363".into());
+        if formats.is_empty() {
+            sim.ask(phone, "INVITE", "Content-Type: application/sdp\r\n", "this is no description");
+        } else {
+            sim.phones[phone].formats = formats;
+            sim.invite(phone, "*2363");
+        }
+        sim.advance(SECOND);
+        // Once the 200 is on its way, BYE follows its ACK.
+        let expected = if line == "answered" { 200 } else { 500 };
+        assert_eq!(sim.phones[phone].finals, [expected], "{line}");
+        assert_eq!(sim.phones[phone].bye.is_some(), expected == 200, "{line}");
+        sim.assert_idle();
+        assert_eq!(sim.record().cause, FAULT, "{line}");
     }
+}
+
+// ---- Within the dialog -----------------------------------------------------------------------------------------------
+
+/// RFC 3261 §14.1, RFC 3264 §4: a re-INVITE without SDP asks for our offer; its answer comes in the ACK and counts.
+#[test]
+fn a_reinvite_without_sdp_gets_our_offer_and_its_answer_moves_the_stream() {
+    let mut sim = soon_silent();
+    let phone = sim.talk("refresh", "*2363");
+    sim.until_heard(phone, "menu_principal");
+    sim.move_audio(phone);
+    sim.phones[phone].offers = false;
+    sim.ask(phone, "INVITE", "", "");
+    sim.advance(ms(100));
+    let ok = sim.phones[phone].last_response.clone();
+    assert!(String::from_utf8_lossy(&ok).contains("m=audio 10000 RTP/AVP 0 8 101"), "{ok:?}");
+    assert_eq!(
+        (sim.phones[phone].rtp_here, sim.phones[phone].rtp_breaks),
+        (5, 0),
+        "the stream goes on at the new port"
+    );
+    sim.press(phone, "2");
+    sim.until_heard(phone, "menu_informacion");
+    sim.bye(phone);
+    sim.assert_idle();
+    assert_eq!(sim.phones[phone].finals, [200, 200]);
+}
+
+#[test]
+fn a_reinvite_that_cannot_be_taken_is_refused_and_the_call_goes_on() {
+    let mut sim = Sim::new();
+    let phone = sim.talk("g729", "*2363");
+    sim.until_heard(phone, "menu_principal");
+    sim.phones[phone].formats = "18 101";
+    sim.reinvite(phone, "sendrecv");
+    sim.advance(SECOND);
+    sim.ask(phone, "INVITE", "Content-Type: application/sdp\r\n", "this is no description");
+    sim.advance(SECOND);
+    assert_eq!(sim.phones[phone].finals, [200, 488, 400]);
+    sim.press(phone, "2");
+    sim.until_heard(phone, "menu_informacion");
+    assert_eq!((sim.phones[phone].rtp_breaks, sim.phones[phone].rtp_jumps), (0, 0));
+    sim.bye(phone);
+    sim.assert_idle();
+    assert_eq!(sim.record().cause, "the far end hung up");
+}
+
+#[test]
+fn byes_that_cross_end_the_call_once() {
+    let mut sim = Sim::new();
+    sim.sip_weather.delay = ms(100);
+    let phone = sim.talk("crossing", "*2363");
+    sim.advance(ms(5_000));
+    sim.tell(Input::ShutDown);
+    sim.bye(phone);
+    sim.advance(10 * SECOND);
+    sim.assert_idle();
+    assert_eq!(sim.record().cause, "the engine stops");
+    assert_scenario!("crossing_byes", sim.phones[phone].ladder());
+}
+
+#[test]
+fn the_engine_stops_in_every_stage_of_a_call() {
+    let mut sim = Sim::new();
+    sim.sockets = Ok(ms(500));
+    let opening = sim.dial("opening", "*2363");
+    sim.advance(ms(100));
+    sim.sockets = Ok(Duration::ZERO);
+    let unconfirmed = sim.phone("unconfirmed");
+    (sim.phones[unconfirmed].offers, sim.phones[unconfirmed].acks) = (false, false);
+    sim.invite(unconfirmed, "*2363");
+    let talking = sim.talk("talking", "*2363");
+    sim.advance(ms(100));
+    sim.tell(Input::ShutDown);
+    sim.tell(Input::ShutDown);
+    sim.advance(40 * SECOND);
+    sim.assert_idle();
+    let finals = [opening, unconfirmed, talking].map(|phone| sim.phones[phone].finals.clone());
+    assert_eq!(finals, [vec![480], vec![200], vec![200]]);
+    let ends: Vec<_> =
+        sim.records.iter().map(|record| (&*record.sip_call_id, &*record.result, &*record.cause)).collect();
+    assert_eq!(
+        ends,
+        [
+            ("opening", "rechazada", "the engine stops"),
+            ("talking", "abandono", "the engine stops"),
+            ("unconfirmed", "abandono", NO_ACK)
+        ]
+    );
 }

@@ -61,6 +61,8 @@ pub struct Call {
     stream: StreamIdentity,
     /// Where the far end sends to, once the socket is bound.
     local: Option<SocketAddr>,
+    /// A re-INVITE without SDP got our offer; the answer comes in its ACK.
+    awaits_answer: bool,
     dialog: Part,
     media: Part,
     flow: Part,
@@ -168,6 +170,7 @@ impl Call {
                 version: 1,
             },
             local: None,
+            awaits_answer: false,
             dialog: Part::Running,
             media: Part::NotBegun,
             flow: Part::NotBegun,
@@ -339,8 +342,10 @@ impl Call {
     }
 
     fn confirmed(&mut self, now: Now, answer: Option<Bytes>, out: &mut Vec<Action>) {
-        if !matches!(self.stage, Stage::AwaitingAnswer) {
-            return;
+        match self.stage {
+            Stage::AwaitingAnswer => {}
+            Stage::InFlow { .. } => return self.reoffer_answered(now, answer, out),
+            Stage::Opening { .. } | Stage::Closing => return,
         }
         let negotiated = answer
             .ok_or_else(|| "the ACK brought no answer to our offer".to_owned())
@@ -366,7 +371,8 @@ impl Call {
         };
         self.stream.version += 1;
         let Some(offer) = offer else {
-            // RFC 3261 §14.2: a re-INVITE without SDP asks for our offer. The stream stays as it was negotiated.
+            // RFC 3261 §14.2: a re-INVITE without SDP asks for our offer. The stream stays as it is until the ACK brings the answer.
+            self.awaits_answer = true;
             return out.push(Action::Accept(sdp::offer(local, self.stream.session, self.stream.version, PREFERENCE)));
         };
         let result = Offer::parse(&offer).map_err(|error| (error.status(), error.to_string())).and_then(|offer| {
@@ -382,6 +388,21 @@ impl Call {
             Err((status, why)) => {
                 out.push(Action::Reject(Rejection { status, retry_after: None, warning: Some(why) }));
             }
+        }
+    }
+
+    /// The ACK's answer to an offer that we made within the call. Without a usable one the stream stays as it was.
+    fn reoffer_answered(&mut self, now: Now, answer: Option<Bytes>, out: &mut Vec<Action>) {
+        if !std::mem::take(&mut self.awaits_answer) {
+            return;
+        }
+        match answer.map(|answer| sdp::read_answer(&answer)) {
+            Some(Ok(negotiated)) => {
+                self.note(now, "sip", format!("re-INVITE: media to {}", negotiated.remote));
+                out.push(Action::Retarget(self.leg_settings(&negotiated)));
+            }
+            Some(Err(error)) => self.note(now, "sip", format!("re-INVITE: the ACK's answer cannot be used: {error}")),
+            None => self.note(now, "sip", "re-INVITE: the ACK brought no answer to our offer".into()),
         }
     }
 
