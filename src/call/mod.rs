@@ -62,7 +62,7 @@ pub struct Call {
     /// Where the far end sends to, once the socket is bound.
     local: Option<SocketAddr>,
     /// A re-INVITE without SDP got our offer; the answer comes in its ACK.
-    awaits_answer: bool,
+    answer_due: bool,
     dialog: Part,
     media: Part,
     flow: Part,
@@ -170,7 +170,7 @@ impl Call {
                 version: 1,
             },
             local: None,
-            awaits_answer: false,
+            answer_due: false,
             dialog: Part::Running,
             media: Part::NotBegun,
             flow: Part::NotBegun,
@@ -372,7 +372,7 @@ impl Call {
         self.stream.version += 1;
         let Some(offer) = offer else {
             // RFC 3261 §14.2: a re-INVITE without SDP asks for our offer. The stream stays as it is until the ACK brings the answer.
-            self.awaits_answer = true;
+            self.answer_due = true;
             return out.push(Action::Accept(sdp::offer(local, self.stream.session, self.stream.version, PREFERENCE)));
         };
         let result = Offer::parse(&offer).map_err(|error| (error.status(), error.to_string())).and_then(|offer| {
@@ -393,7 +393,7 @@ impl Call {
 
     /// The ACK's answer to an offer that we made within the call. Without a usable one the stream stays as it was.
     fn reoffer_answered(&mut self, now: Now, answer: Option<Bytes>, out: &mut Vec<Action>) {
-        if !std::mem::take(&mut self.awaits_answer) {
+        if !std::mem::take(&mut self.answer_due) {
             return;
         }
         match answer.map(|answer| sdp::read_answer(&answer)) {
