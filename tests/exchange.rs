@@ -846,7 +846,14 @@ fn a_reinvite_that_cannot_be_taken_is_refused_and_the_call_goes_on() {
     sim.advance(SECOND);
     sim.ask(phone, "INVITE", "Content-Type: application/sdp\r\n", "this is no description");
     sim.advance(SECOND);
-    assert_eq!(sim.phones[phone].finals, [200, 488, 400]);
+    sim.phones[phone].formats = "8 101";
+    sim.reinvite(phone, "sendrecv");
+    sim.advance(SECOND);
+    assert_eq!(sim.phones[phone].finals, [200, 488, 400, 200]);
+    // RFC 3264 §8: the version grows by one with each description sent; a refusal sends none.
+    let ok = String::from_utf8_lossy(&sim.phones[phone].last_response).into_owned();
+    let origin = ok.lines().find(|line| line.starts_with("o=")).unwrap();
+    assert_eq!(origin.split(' ').nth(2), Some("2"), "{origin}");
     sim.press(phone, "2");
     sim.until_heard(phone, "menu_informacion");
     assert_eq!((sim.phones[phone].rtp_breaks, sim.phones[phone].rtp_jumps), (0, 0));

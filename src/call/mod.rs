@@ -369,18 +369,21 @@ impl Call {
         let (Some(local), Stage::InFlow { .. }) = (self.local, &self.stage) else {
             return out.push(Action::Reject(Rejection { status: 491, retry_after: None, warning: None }));
         };
-        self.stream.version += 1;
+        // RFC 3264 §8: one more than in the description before, which a refused offer does not bring.
+        let version = self.stream.version + 1;
         let Some(offer) = offer else {
+            self.stream.version = version;
             // RFC 3261 §14.2: a re-INVITE without SDP asks for our offer. The stream stays as it is until the ACK brings the answer.
             self.answer_due = true;
-            return out.push(Action::Accept(sdp::offer(local, self.stream.session, self.stream.version, PREFERENCE)));
+            return out.push(Action::Accept(sdp::offer(local, self.stream.session, version, PREFERENCE)));
         };
         let result = Offer::parse(&offer).map_err(|error| (error.status(), error.to_string())).and_then(|offer| {
-            sdp::answer(&offer, local, self.stream.session, self.stream.version, &[])
+            sdp::answer(&offer, local, self.stream.session, version, &[])
                 .map_err(|error| (error.status(), error.to_string()))
         });
         match result {
             Ok((answer, negotiated)) => {
+                self.stream.version = version;
                 self.note(now, "sip", format!("re-INVITE: media to {}", negotiated.remote));
                 out.push(Action::Accept(answer));
                 out.push(Action::Retarget(self.leg_settings(&negotiated)));
