@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -178,10 +178,9 @@ on.next = "principal"
 
 // ---- the generator ----
 
-/// One call: a SIP dialog on the shared socket, a socket of its own for media.
+/// One call: a SIP dialog on the shared socket, media on the socket of its slot.
 struct Call {
     index: usize,
-    rtp: UdpSocket,
     remote: Option<SocketAddr>,
     to: String,
     contact: String,
@@ -207,7 +206,9 @@ struct Generator {
     server: SocketAddr,
     sip: UdpSocket,
     local: SocketAddr,
-    epoll: RawFd,
+    /// One socket a slot of 20 ms. The engine gives each call a port of its own, so `owner` tells whose packet came.
+    rtp: Vec<UdpSocket>,
+    owner: Vec<u32>,
     user: &'static str,
     run: u32,
     calls: Vec<Call>,
@@ -226,12 +227,19 @@ impl Generator {
         let sip = UdpSocket::bind("127.0.0.1:0").unwrap();
         sip.set_nonblocking(true).unwrap();
         let local = sip.local_addr().unwrap();
-        let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        let rtp = (0..SLOTS)
+            .map(|_| {
+                let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+                socket.set_nonblocking(true).unwrap();
+                socket
+            })
+            .collect();
         Self {
             server,
             sip,
             local,
-            epoll,
+            rtp,
+            owner: vec![u32::MAX; 65_536],
             user,
             run: std::process::id(),
             calls: Vec::new(),
@@ -248,11 +256,7 @@ impl Generator {
 
     fn dial(&mut self) {
         let index = self.calls.len();
-        let rtp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        rtp.set_nonblocking(true).unwrap();
-        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: index as u64 };
-        unsafe { libc::epoll_ctl(self.epoll, libc::EPOLL_CTL_ADD, rtp.as_raw_fd(), &raw mut event) };
-        let port = rtp.local_addr().unwrap().port();
+        let port = self.rtp[index % SLOTS].local_addr().unwrap().port();
         let sdp = format!(
             "v=0\r\no=- {index} 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 0 101\r\n\
              a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\n"
@@ -264,7 +268,6 @@ impl Generator {
         self.sip.send_to(message.as_bytes(), self.server).unwrap();
         self.calls.push(Call {
             index,
-            rtp,
             remote: None,
             to: String::new(),
             contact: String::new(),
@@ -349,6 +352,7 @@ impl Generator {
                 self.setup.push((now - call.invited).as_secs_f64() * 1e3);
                 call.answered = Some(now);
                 call.remote = Some(SocketAddr::new(self.server.ip(), port));
+                self.owner[usize::from(port)] = u32::try_from(index).unwrap();
                 call.contact = contact;
                 call.to = to;
             }
@@ -356,13 +360,12 @@ impl Generator {
     }
 
     fn read_rtp(&mut self) {
-        let mut events = [libc::epoll_event { events: 0, u64: 0 }; 1_024];
-        let ready = unsafe { libc::epoll_wait(self.epoll, events.as_mut_ptr(), 1_024, 0) };
         let now = Instant::now();
         let mut packet = [0_u8; 2_048];
-        for event in &events[..usize::try_from(ready).unwrap_or(0)] {
-            let call = &mut self.calls[usize::try_from(event.u64).unwrap()];
-            while let Ok(length) = call.rtp.recv(&mut packet) {
+        for socket in &self.rtp {
+            while let Ok((length, source)) = socket.recv_from(&mut packet) {
+                let owner = self.owner[usize::from(source.port())];
+                let Some(call) = self.calls.get_mut(owner as usize) else { continue };
                 if length < PACKET || packet[1] & 0x7f != 0 {
                     continue;
                 }
@@ -421,17 +424,11 @@ impl Generator {
             }
         };
         call.sequence = call.sequence.wrapping_add(1);
-        let _sent = call.rtp.send_to(&packet[..length], remote);
+        let _sent = self.rtp[index % SLOTS].send_to(&packet[..length], remote);
     }
 
     fn up(&self) -> usize {
         self.calls.iter().filter(|call| call.answered.is_some() && !call.ended).count()
-    }
-}
-
-impl Drop for Generator {
-    fn drop(&mut self) {
-        unsafe { libc::close(self.epoll) };
     }
 }
 
