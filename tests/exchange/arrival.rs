@@ -1,0 +1,250 @@
+//! How calls arrive, are refused, are answered, and are given up.
+
+use super::*;
+
+// ---- Abandoned ------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_call_abandoned_in_the_greeting_leaves_one_record_and_nothing_else() {
+    let mut sim = Sim::new();
+    let ana = sim.dial("ana", "*2363");
+    sim.advance(ms(300));
+    sim.bye(ana);
+    sim.assert_idle();
+    assert_eq!(sim.phones[ana].keys(), ["bienvenida"]);
+    let record = sim.record();
+    assert_eq!((record.result.as_str(), record.cause.as_str()), ("abandono", "the far end hung up"));
+    assert_scenario!("abandoned", format!("{}\n{}", sim.phones[ana].ladder(), told(record)));
+}
+
+// ---- Refused --------------------------------------------------------------------------------------------------------
+
+#[test]
+fn cancel_before_the_invite_is_481_and_behind_the_answer_changes_nothing() {
+    let mut sim = Sim::new();
+    let early = sim.phone("early");
+    (sim.phones[early].called, sim.phones[early].to) = ("*2363".into(), "*2363".into());
+    sim.cancel(early);
+    sim.advance(SECOND);
+    assert_eq!(peer::status(&sim.phones[early].last_response), 481);
+
+    // The flow answers at once: a CANCEL that follows the INVITE finds the call answered (RFC 3261 §9.2).
+    let late = sim.dial("late", "*2363");
+    sim.cancel(late);
+    sim.advance(2 * SECOND);
+    assert_eq!(sim.phones[late].finals, [200]);
+    assert_eq!(sim.exchange.calls(), 1);
+    sim.bye(late);
+    sim.assert_idle();
+    assert_eq!(sim.record().cause, "the far end hung up");
+    assert_scenario!("cancelled_late", sim.phones[late].ladder());
+}
+
+#[test]
+fn a_call_cancelled_before_its_answer_is_487_and_one_record() {
+    let mut sim = Sim::new();
+    sim.sockets = Ok(ms(500));
+    let phone = sim.dial("impatient", "*2363");
+    sim.advance(ms(100));
+    sim.cancel(phone);
+    sim.advance(ms(100));
+    assert_eq!(sim.phones[phone].finals, [487]);
+    sim.assert_idle();
+    let record = sim.record();
+    assert_eq!((record.result.as_str(), record.answered), ("rechazada", None));
+    assert_scenario!("cancelled", format!("{}\n{}", sim.phones[phone].ladder(), told(record)));
+}
+
+#[test]
+fn without_a_port_for_media_a_call_is_told_to_come_back() {
+    let mut sim = Sim::new();
+    sim.sockets = Err("every port is taken".into());
+    let phone = sim.dial("portless", "*2363");
+    sim.advance(SECOND);
+    assert_eq!(sim.phones[phone].finals, [503]);
+    assert_eq!(peer::header(&sim.phones[phone].last_response, "Retry-After").as_deref(), Some("5"));
+    sim.assert_idle();
+    assert_eq!(sim.record().cause, "no media port: every port is taken");
+}
+
+#[test]
+fn an_unknown_number_is_404_and_leaves_no_record() {
+    let mut sim = Sim::new();
+    let lost = sim.dial("lost", "5550000");
+    sim.assert_idle();
+    assert_eq!(sim.phones[lost].finals, [404]);
+    assert_eq!(sim.records, []);
+}
+
+#[test]
+fn over_the_limit_and_while_draining_calls_are_told_when_to_come_back() {
+    let mut sim = Sim::with(Setup { calls: Some(2), ..Setup::default() });
+    let [one, two] = ["one", "two"].map(|name| sim.talk(name, "*2363"));
+    let three = sim.dial("three", "*2363");
+    sim.advance(SECOND);
+    assert_eq!(sim.phones[three].finals, [503]);
+    assert_eq!(peer::header(&sim.phones[three].last_response, "Retry-After").as_deref(), Some("5"));
+    sim.bye(one);
+    sim.advance(SECOND);
+    let four = sim.talk("four", "*2363");
+
+    sim.tell(Input::Drain { retry_after: 30 });
+    sim.bye(two);
+    sim.advance(SECOND);
+    let five = sim.dial("five", "*2363");
+    sim.advance(SECOND);
+    assert_eq!(sim.phones[five].finals, [503]);
+    assert_eq!(peer::header(&sim.phones[five].last_response, "Retry-After").as_deref(), Some("30"));
+    assert_eq!(sim.exchange.calls(), 1, "the call under way goes on");
+    sim.tell(Input::ShutDown);
+    sim.assert_idle();
+    assert!(sim.phones[four].bye.is_some());
+    let causes: Vec<&str> = sim.records.iter().map(|record| record.cause.as_str()).collect();
+    assert_eq!(causes, ["the far end hung up", "the far end hung up", "the engine stops"]);
+}
+
+fn trunk(source: &str, called_from: CalledFrom) -> Trunk {
+    Trunk { name: "carrier".into(), sources: vec![source.parse().unwrap()], called_from, advertised: None }
+}
+
+#[test]
+fn strangers_are_refused_or_ignored() {
+    for (strangers, finals) in [(Strangers::Refuse, vec![403]), (Strangers::Ignore, vec![])] {
+        let mut config = Config { trunks: vec![trunk("198.18.0.1/32", CalledFrom::RequestUri)], ..Config::default() };
+        config.sip.strangers = strangers;
+        let mut sim = Sim::with(Setup { config, ..Setup::default() });
+        let known = sim.talk("known", "*2363");
+        let stranger = sim.dial("stranger", "*2363");
+        sim.advance(SECOND);
+        assert_eq!(sim.phones[stranger].finals, finals);
+        assert_eq!(sim.phones[stranger].last_response.is_empty(), strangers == Strangers::Ignore);
+        assert_eq!(sim.exchange.calls(), 1);
+        sim.bye(known);
+        sim.assert_idle();
+        assert_eq!(sim.records.len(), 1);
+    }
+}
+
+#[test]
+fn a_trunk_may_name_the_called_number_in_to() {
+    let config = Config { trunks: vec![trunk("198.18.0.0/16", CalledFrom::To)], ..Config::default() };
+    let mut sim = Sim::with(Setup { config, ..Setup::default() });
+    let phone = sim.phone("account");
+    sim.phones[phone].to = "7676720827".into();
+    sim.invite(phone, "account4711");
+    sim.advance(SECOND);
+    sim.bye(phone);
+    sim.assert_idle();
+    let record = sim.record();
+    assert_eq!((record.operator.as_str(), record.called.as_str()), ("bluepoint", "7676720827"));
+}
+
+// ---- The same INVITE again ------------------------------------------------------------------------------------------
+
+#[test]
+fn an_invite_repeated_five_times_and_merged_is_one_call() {
+    let mut sim = Sim::new();
+    let phone = sim.dial("again", "*2363");
+    let invite = sim.invite_bytes(phone);
+    for _ in 0..5 {
+        sim.send_sip(phone, invite.clone());
+        sim.advance(ms(15));
+    }
+    // RFC 3261 §8.2.2.2: by another way.
+    sim.send_sip(phone, invite.replace("z9hG4bKagain1", "z9hG4bKmerged"));
+    sim.advance(SECOND);
+    assert_eq!(peer::status(&sim.phones[phone].last_response), 482);
+    assert_eq!(sim.exchange.calls(), 1);
+    sim.bye(phone);
+    sim.assert_idle();
+    assert_eq!(sim.record().cause, "the far end hung up");
+    assert_scenario!("repeated_and_merged", sim.phones[phone].ladder());
+}
+
+// ---- Descriptions ---------------------------------------------------------------------------------------------------
+
+#[test]
+fn without_a_common_codec_488_and_without_sdp_400() {
+    let mut sim = Sim::new();
+    let foreign = sim.phone("g729");
+    sim.phones[foreign].formats = "18 101";
+    sim.invite(foreign, "*2363");
+    sim.advance(SECOND);
+    assert_eq!(sim.phones[foreign].finals, [488]);
+    let garbled = sim.phone("garbled");
+    (sim.phones[garbled].called, sim.phones[garbled].to) = ("*2363".into(), "*2363".into());
+    sim.ask(garbled, "INVITE", "Content-Type: application/sdp\r\n", "this is no description");
+    sim.assert_idle();
+    assert_eq!(sim.phones[garbled].finals, [400]);
+    let causes: Vec<_> = sim.records.iter().map(|record| (record.result.as_str(), record.cause.as_str())).collect();
+    assert_eq!(causes[0], ("rechazada", "no RTP/AVP audio stream with PCMU or PCMA is offered"));
+    assert_eq!(causes[1].0, "rechazada");
+    assert_eq!(causes.len(), 2);
+}
+
+#[test]
+fn a_late_offer_begins_its_flow_with_the_answer_in_the_ack() {
+    let mut sim = Sim::new();
+    let phone = sim.phone("late");
+    sim.phones[phone].offers = false;
+    sim.phones[phone].acks = false;
+    sim.invite(phone, "*2363");
+    sim.advance(SECOND);
+    let offer = sim.phones[phone].last_response.clone();
+    assert!(String::from_utf8_lossy(&offer).contains("m=audio 10000 RTP/AVP 0 8 101"), "{offer:?}");
+    assert_eq!(sim.phones[phone].heard, []);
+    sim.phones[phone].acks = true;
+    sim.until_heard(phone, "menu_principal");
+    sim.press(phone, "2");
+    sim.until_heard(phone, "menu_informacion");
+    sim.bye(phone);
+    sim.assert_idle();
+    assert_scenario!("late_offer", format!("{}\n{}", sim.phones[phone].ladder(), told(sim.record())));
+}
+
+#[test]
+fn a_late_offer_without_an_answer_in_the_ack_ends_with_its_cause() {
+    let mut sim = Sim::new();
+    let phone = sim.phone("mute");
+    sim.phones[phone].offers = false;
+    sim.phones[phone].acks = false;
+    sim.invite(phone, "*2363");
+    sim.advance(ms(100));
+    let ack = sim.phones[phone].request("ACK", 1, "muteack", "", "");
+    sim.send_sip(phone, ack);
+    sim.assert_idle();
+    assert!(sim.phones[phone].bye.is_some());
+    assert_eq!(sim.record().cause, "the ACK brought no answer to our offer");
+}
+
+// ---- No ACK ---------------------------------------------------------------------------------------------------------
+
+#[test]
+fn without_ack_the_200_is_repeated_for_32_seconds_and_the_record_says_where_to_look() {
+    let mut sim = Sim::new();
+    let phone = sim.phone("deaf");
+    sim.phones[phone].acks = false;
+    sim.invite(phone, "*2363");
+    sim.keys(phone, "2,1");
+    sim.advance(Duration::from_secs(40));
+    sim.assert_idle();
+    let record = sim.record();
+    assert_eq!(record.cause, NO_ACK);
+    assert!(record.path.iter().any(|entry| entry.what == "note colgó quien llamó"), "on_hangup ran");
+    assert_scenario!("no_ack", format!("{}\n{}", sim.phones[phone].ladder(), told(record)));
+}
+
+/// The flow ends of itself before the 200 has been given up: the missing ACK is still what ops must know.
+#[test]
+fn a_missing_ack_is_the_cause_although_the_flow_ended_first() {
+    let mut sim = Sim::new();
+    let phone = sim.phone("deaf");
+    sim.phones[phone].acks = false;
+    sim.invite(phone, "*2363");
+    sim.advance(Duration::from_secs(40));
+    sim.assert_idle();
+    let record = sim.record();
+    assert_eq!((record.result.as_str(), record.cause.as_str()), ("sin_respuesta", NO_ACK));
+    let byes = sim.phones[phone].log.iter().filter(|(_, ours, line)| !ours && line.starts_with("BYE"));
+    assert_eq!(byes.map(|(at, ..)| *at).collect::<Vec<_>>(), [32_000]);
+}

@@ -1,0 +1,98 @@
+//! A bug costs one caller.
+
+use super::*;
+
+/// A log whose writing fails when the line comes that the thread has named: a panic in the midst of the code that wrote it.
+struct BrokenLog;
+
+thread_local! {
+    static BREAKS_AT: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
+/// While what it gives lives, this thread's log breaks at each line that begins so.
+#[must_use]
+fn break_log_at(line: &'static str) -> Mended {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| tracing::subscriber::set_global_default(BrokenLog).unwrap());
+    BREAKS_AT.set(Some(line));
+    Mended
+}
+
+/// Mends the log when it goes.
+struct Mended;
+
+impl Drop for Mended {
+    fn drop(&mut self) {
+        BREAKS_AT.set(None);
+    }
+}
+
+impl tracing::Subscriber for BrokenLog {
+    fn enabled(&self, about: &tracing::Metadata<'_>) -> bool {
+        about.target().starts_with("contesta")
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let Some(breaks_at) = BREAKS_AT.get() else { return };
+        event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+            let line = format!("{value:?}");
+            assert!(field.name() != "message" || !line.starts_with(breaks_at), "the log is broken at «{line}»");
+        });
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+const FAULT: &str = "internal fault: the call was ended, see the log";
+
+#[test]
+fn a_panic_in_the_midst_of_a_call_costs_that_call_only() {
+    let _mended = break_log_at("no RTP from the caller");
+    let mut sim = soon_silent();
+    let [struck, other] = ["struck", "other"].map(|name| sim.talk(name, "*2363"));
+    sim.keys(other, "2");
+    sim.phones[struck].speaks = false;
+    sim.until("hung up", MINUTE, |sim| sim.phones[struck].bye.is_some());
+    sim.keys(other, "2");
+    sim.until_heard(other, "menu_paquete");
+    sim.bye(other);
+    sim.assert_idle();
+    let ends: Vec<_> = sim.records.iter().map(|record| (&*record.result, &*record.cause)).collect();
+    assert_eq!(ends, [("abandono", FAULT), ("informacion", "the far end hung up")]);
+}
+
+/// The call is struck when it is made, when its socket is there, and when its flow has begun but not answered.
+#[test]
+fn a_panic_before_the_answer_is_500_and_one_record() {
+    for (line, formats) in
+        [("refused with 400", ""), ("refused with 488", "18 101"), ("enters answer", "0 101"), ("answered", "0 101")]
+    {
+        let _mended = break_log_at(line);
+        let mut sim = Sim::new();
+        let phone = sim.phone("struck");
+        (sim.phones[phone].called, sim.phones[phone].to) = ("*2363".into(), "*2363".into());
+        if formats.is_empty() {
+            sim.ask(phone, "INVITE", "Content-Type: application/sdp\r\n", "this is no description");
+        } else {
+            sim.phones[phone].formats = formats;
+            sim.invite(phone, "*2363");
+        }
+        sim.advance(SECOND);
+        // Once the 200 is on its way, BYE follows its ACK.
+        let expected = if line == "answered" { 200 } else { 500 };
+        assert_eq!(sim.phones[phone].finals, [expected], "{line}");
+        assert_eq!(sim.phones[phone].bye.is_some(), expected == 200, "{line}");
+        sim.assert_idle();
+        assert_eq!(sim.record().cause, FAULT, "{line}");
+    }
+}
