@@ -109,6 +109,30 @@ fn baresip_records_the_greeting() {
     assert!(correlates_with_a_greeting(&heard.samples), "the recording holds none of the first prompts");
 }
 
+/// With one fault in any file, `run` does not start, and says where and why.
+#[test]
+fn a_flow_with_a_fault_keeps_the_engine_from_starting() {
+    let folder = Folder::new("fault");
+    let flows = folder.path().join("flows");
+    copy(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("flows"), &flows);
+    let path = flows.join("beneleit/principal.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen("timeout =", "timeuot =", 1)).unwrap();
+    let output = contesta()
+        .args(["run", "--sip", "127.0.0.1:0", "--data"])
+        .arg(folder.path().join("data"))
+        .arg("--flows")
+        .arg(&flows)
+        .output()
+        .unwrap();
+    let said = text_of_error(&output);
+    assert!(!output.status.success(), "{said}");
+    let line = text.lines().position(|line| line.starts_with("timeout =")).unwrap() + 1;
+    assert!(said.contains(&format!("principal.toml:{line}:1")), "{said}");
+    assert!(said.contains("did you mean «timeout»"), "{said}");
+    assert!(!folder.path().join("data/contesta.db").exists(), "nothing is touched before the flows are right");
+}
+
 /// The error that a typo gives.
 #[test]
 fn a_call_to_nobody_says_what_to_do() {
@@ -149,4 +173,20 @@ fn best_correlation(heard: &[i16], piece: &[i16]) -> f64 {
             product / (norm * energy.sqrt()).max(1.0)
         })
         .fold(0.0, f64::max)
+}
+
+fn text_of_error(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }

@@ -13,10 +13,12 @@ const WINDOW: usize = 128;
 const QUIET: i16 = 33;
 
 /// One recording found in the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heard {
     /// Index of the recording in the list that was given.
     pub recording: usize,
+    /// Other recordings that begin with the very same samples and could not be told apart, because it was cut short.
+    pub alike: Vec<usize>,
     /// Where its first sample lies in the stream.
     pub at_sample: usize,
     /// How many of its samples were heard from its beginning.
@@ -39,20 +41,25 @@ pub fn recognise(stream: &[i16], recordings: &[Vec<i16>]) -> Vec<Heard> {
     let mut at = 0;
     let mut rolling = stream.get(..WINDOW).map(hash);
     while let Some(value) = rolling {
-        let best = anchors
+        let matches: Vec<Match> = anchors
             .get(&value)
             .into_iter()
             .flatten()
             .filter_map(|&(recording, onset)| {
                 let samples = recordings.get(recording)?;
-                matching(stream, at, samples, onset).map(|length| (length, samples.len(), recording, onset))
+                let length = matching(stream, at, samples, onset)?;
+                Some(Match { recording, onset, length, whole: onset + length == samples.len() })
             })
-            // The longest match; among equals the shortest recording, which was heard whole.
-            .max_by_key(|&(length, whole, ..)| (length, std::cmp::Reverse(whole)));
-        let next = match best {
-            Some((length, _, recording, onset)) => {
-                heard.push(Heard { recording, at_sample: at.saturating_sub(onset), samples: onset + length });
-                at + length
+            .collect();
+        let next = match best(&matches) {
+            Some(found) => {
+                heard.push(Heard {
+                    recording: found.recording,
+                    alike: alike(&matches, &found),
+                    at_sample: at.saturating_sub(found.onset),
+                    samples: found.onset + found.length,
+                });
+                at + found.length
             }
             None => at + 1,
         };
@@ -64,6 +71,27 @@ pub fn recognise(stream: &[i16], recordings: &[Vec<i16>]) -> Vec<Heard> {
         at = next;
     }
     heard
+}
+
+/// A recording that agrees with the stream for a while.
+#[derive(Clone, Copy, Debug)]
+struct Match {
+    recording: usize,
+    onset: usize,
+    length: usize,
+    /// It agrees to its end.
+    whole: bool,
+}
+
+/// The longest; among equals one that was heard whole, then the first of the list.
+fn best(matches: &[Match]) -> Option<Match> {
+    matches.iter().copied().max_by_key(|found| (found.length, found.whole, std::cmp::Reverse(found.recording)))
+}
+
+/// What agrees just as long as a recording that was cut short.
+fn alike(matches: &[Match], found: &Match) -> Vec<usize> {
+    let others = matches.iter().filter(|other| other.length == found.length && other.recording != found.recording);
+    if found.whole { Vec::new() } else { others.map(|other| other.recording).collect() }
 }
 
 /// How many samples agree from `onset` of the recording at `at` of the stream; `None` below a window (a hash collision).
@@ -121,9 +149,9 @@ mod tests {
         assert_eq!(
             recognise(&stream, &recordings),
             [
-                Heard { recording: 1, at_sample: 500, samples: 2000 },
-                Heard { recording: 0, at_sample: 2833, samples: 1000 },
-                Heard { recording: 2, at_sample: 3833, samples: 3000 },
+                Heard { recording: 1, alike: vec![], at_sample: 500, samples: 2000 },
+                Heard { recording: 0, alike: vec![], at_sample: 2833, samples: 1000 },
+                Heard { recording: 2, alike: vec![], at_sample: 3833, samples: 3000 },
             ]
         );
     }
@@ -138,6 +166,15 @@ mod tests {
         stream.extend(&long);
         let found: Vec<usize> = recognise(&stream, &recordings).iter().map(|heard| heard.recording).collect();
         assert_eq!(found, [0, 1]);
+    }
+
+    #[test]
+    fn says_when_a_cut_recording_could_be_another() {
+        let (mut first, mut second) = (tone(3, 1000), tone(3, 1000));
+        first.extend(tone(11, 1000));
+        second.extend(tone(13, 1000));
+        let found = recognise(&tone(3, 600), &[first, second]);
+        assert_eq!(found, [Heard { recording: 0, alike: vec![1], at_sample: 0, samples: 600 }]);
     }
 
     #[test]

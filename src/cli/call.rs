@@ -76,6 +76,8 @@ pub enum CodecName {
 struct HeardPrompt {
     at: Duration,
     key: String,
+    /// Prompts that begin alike and were cut too early to be told apart.
+    alike: Vec<String>,
     text: String,
     whole: bool,
 }
@@ -178,18 +180,19 @@ fn known_prompts(args: &Args) -> Vec<Known> {
     known
 }
 
-fn name(report: &Report, known: &[Known]) -> Vec<HeardPrompt> {
-    let samples: Vec<Vec<i16>> = known
+fn name(report: &Report, names: &[Known]) -> Vec<HeardPrompt> {
+    let samples: Vec<Vec<i16>> = names
         .iter()
         .map(|known| known.clip.bytes(report.codec).iter().map(|byte| g711::decode(report.codec, *byte)).collect())
         .collect();
     recognise(&report.heard, &samples)
         .into_iter()
         .filter_map(|heard| {
-            let known = known.get(heard.recording)?;
+            let known = names.get(heard.recording)?;
             Some(HeardPrompt {
                 at: Duration::from_millis(heard.at_sample as u64 / 8),
                 key: known.key.clone(),
+                alike: heard.alike.iter().filter_map(|index| Some(names.get(*index)?.key.clone())).collect(),
                 text: known.text.clone(),
                 whole: heard.samples >= known.clip.bytes(report.codec).len(),
             })
@@ -241,7 +244,8 @@ fn print(args: &Args, report: &Report, heard: &[HeardPrompt], folio: Option<&Fol
         if prompt.text.len() > 24 || !prompt.whole {
             let (at, texts) = line.take().unwrap_or_default();
             let cut = if prompt.whole { "" } else { " […]" };
-            println!("{:>9} « {}{cut} »   [{}]", seconds(at), texts.join(" "), prompt.key);
+            let keys = std::iter::once(&prompt.key).chain(&prompt.alike).cloned().collect::<Vec<_>>().join(" or ");
+            println!("{:>9} « {}{cut} »   [{keys}]", seconds(at), texts.join(" "));
         }
     }
     flush(&mut line);
@@ -273,7 +277,7 @@ fn as_json(args: &Args, report: &Report, heard: &[HeardPrompt], folio: Option<&F
         "answered_ms": report.answered_after.map(ms),
         "first_audio_ms": report.audio_after.map(ms),
         "heard": heard.iter().map(|prompt| json!({
-            "at_ms": ms(prompt.at), "prompt": prompt.key, "text": prompt.text, "whole": prompt.whole,
+            "at_ms": ms(prompt.at), "prompt": prompt.key, "alike": prompt.alike, "text": prompt.text, "whole": prompt.whole,
         })).collect::<Vec<_>>(),
         "keys": report.pressed.iter().map(|(at, digit)| json!({ "at_ms": ms(*at), "key": digit.to_string() }))
             .collect::<Vec<_>>(),
