@@ -136,7 +136,12 @@ fn a_flow_with_a_fault_keeps_the_engine_from_starting() {
 /// The error that a typo gives.
 #[test]
 fn a_call_to_nobody_says_what_to_do() {
-    let output = contesta().args(["call", "sip:*2363@127.0.0.1:9", "--longest", "1s"]).output().unwrap();
+    let folder = Folder::new("nobody");
+    let output = contesta()
+        .args(["call", "sip:*2363@127.0.0.1:9", "--longest", "1s", "--wav"])
+        .arg(folder.path().join("heard.wav"))
+        .output()
+        .unwrap();
     assert!(!output.status.success());
     assert!(text(&output).contains("contesta run"), "{}", text(&output));
 }
