@@ -247,18 +247,18 @@ impl Exchange {
                 return self.user_agent.reject(now.instant, leg, &why, &mut self.sip_actions);
             }
             None => {
-                info!(%peer, status = 404, "no flow answers {}", mask(snapshot.called(&invitation)));
+                info!(%peer, status = 404, "no flow answers {}", mask(&snapshot::printable(snapshot.called(&invitation), snapshot::CALLED_MAX)));
                 let why = refusal(404, None, "no flow answers this number: see «contesta route»".into());
                 return self.user_agent.reject(now.instant, leg, &why, &mut self.sip_actions);
             }
         };
         let invited = Invited {
             flow: route.flow,
-            called: snapshot.called(&invitation).to_owned(),
+            called: snapshot::printable(snapshot.called(&invitation), snapshot::CALLED_MAX),
             number: route.number,
             extension: route.extension,
             caller: snapshot::caller(&invitation),
-            sip_call_id: invitation.call_id,
+            sip_call_id: snapshot::printable(&invitation.call_id, snapshot::CALL_ID_MAX),
         };
         let limits = self.limits.call;
         let Some(call) = Call::new(now, invited, tenant, limits, &mut self.ids) else {

@@ -1,5 +1,6 @@
 //! What is served right now: operators, their numbers, and the trunks that may call. Immutable, replaced whole.
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -61,15 +62,59 @@ pub enum Admission {
     Ignore,
 }
 
-/// The caller's number, normalised; `None` when the caller is anonymous.
+/// The caller's number, normalised; `None` when the caller is anonymous, or calls from what is no number.
 #[must_use]
 pub fn caller(invitation: &Invitation) -> Option<String> {
     let user = invitation.from_user.as_str();
     let hidden = user.is_empty() || ["anonymous", "unavailable", "restricted"].contains(&user.to_lowercase().as_str());
-    (!hidden).then(|| number::normalise(user).as_str().to_owned())
+    if hidden { None } else { number::caller(user) }
+}
+
+/// What a peer wrote, as a record may keep it and a terminal may show it: everything but printable ASCII percent-encoded
+/// (RFC 3986 §2.1), at most `max` characters.
+#[must_use]
+pub fn printable(text: &str, max: usize) -> String {
+    let mut shown = String::new();
+    for &byte in text.as_bytes() {
+        let is_plain = byte == b' ' || byte.is_ascii_graphic();
+        if shown.len() + if is_plain { 1 } else { 3 } > max {
+            break;
+        }
+        if is_plain {
+            shown.push(char::from(byte));
+        } else {
+            let _ = write!(shown, "%{byte:02X}");
+        }
+    }
+    shown
 }
 
 /// An IPv4 address that came over an IPv6 socket is an IPv4 address.
 fn canonical(source: SocketAddr) -> IpAddr {
     source.ip().to_canonical()
+}
+
+/// Most characters of a called number in a record.
+pub const CALLED_MAX: usize = 64;
+
+/// Most characters of a Call-ID in a record: RFC 3261 sets no bound, and a UUID with a host name is half of it.
+pub const CALL_ID_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_wrote_is_kept_printable_and_bounded() {
+        for (text, shown) in [
+            ("a84b4c76e66710@pc33.atlanta.com", "a84b4c76e66710@pc33.atlanta.com"),
+            ("\u{1b}[31m\u{0}x", "%1B[31m%00x"),
+            ("ñ", "%C3%B1"),
+            ("", ""),
+        ] {
+            assert_eq!(printable(text, CALL_ID_MAX), shown);
+        }
+        assert_eq!(printable(&"9".repeat(5_000), CALLED_MAX), "9".repeat(CALLED_MAX));
+        assert_eq!(printable("12\u{1b}4", 4), "12", "an escape is not cut in two");
+    }
 }

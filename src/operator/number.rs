@@ -40,6 +40,26 @@ pub fn normalise(text: &str) -> CalledNumber {
     CalledNumber(national(&digits).unwrap_or(&digits).to_owned())
 }
 
+/// A caller's number in the one form; `None` for what is no number and no plain name, so that nothing that could write on a
+/// terminal, or that a database refuses, is taken for one: an optional `+`, then digits, `*`, `#`, ASCII letters, `.`, `_` and
+/// `-`, at most [`CALLER_MAX`] characters.
+#[must_use]
+pub fn caller(user: &str) -> Option<String> {
+    if !is_unbroken(user) {
+        return None;
+    }
+    let CalledNumber(number) = normalise(user);
+    let plain = number.strip_prefix('+').unwrap_or(&number);
+    let fits = number.len() <= CALLER_MAX && plain.bytes().any(|byte| byte.is_ascii_alphanumeric());
+    let is_plain = plain.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"*#._-".contains(&byte));
+    (fits && is_plain).then_some(number)
+}
+
+/// Whether a user part as it came over the wire holds neither white space nor control characters: no telephone dials them.
+fn is_unbroken(user: &str) -> bool {
+    !user.chars().any(|c| c.is_whitespace() || c.is_control())
+}
+
 /// The ten digits, or the short code, behind a country code or an abolished prefix.
 fn national(digits: &str) -> Option<&str> {
     const PREFIXES: [&str; 9] = ["+521", "+52", "00521", "0052", "521", "52", "044", "045", "01"];
@@ -133,6 +153,9 @@ impl Routes {
     /// does not know goes to the number's own flow, which can tell the caller.
     #[must_use]
     pub fn find(&self, user: &str, parameters: &[(String, String)]) -> Option<Route> {
+        if !is_unbroken(user) {
+            return None;
+        }
         let (number, own_extension) = split_extension(user);
         let parameter =
             parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case("ext")).map(|(_, value)| value.as_str());
@@ -142,11 +165,12 @@ impl Routes {
         Some(Route { operator: entry.operator, flow: flow.clone(), number: entry.number.clone(), extension })
     }
 
-    /// How a number is read and where it leads.
+    /// How a number is read and where it leads. Blanks are left out, as people write them.
     #[must_use]
     pub fn explain(&self, user: &str, parameters: &[(String, String)]) -> Explanation {
-        let normalised = normalise(split_extension(user).0);
-        let route = self.find(user, parameters);
+        let user = user.replace(' ', "");
+        let normalised = normalise(split_extension(&user).0);
+        let route = self.find(&user, parameters);
         let suggestion = match route {
             Some(_) => None,
             None => did_you_mean(normalised.as_str(), self.numbers.values().map(|entry| entry.number.as_str())),
@@ -183,6 +207,9 @@ fn is_dialled(text: &str) -> bool {
 fn digits_of(extension: &str) -> String {
     extension.chars().filter(|c| c.is_ascii_digit() || "*#".contains(*c)).collect()
 }
+
+/// Twice the longest number of ITU-T E.164, for names.
+pub const CALLER_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -278,6 +305,46 @@ mod tests {
         let explained = routes().explain("+527676720827", &[]);
         assert_eq!((explained.normalised.as_str(), explained.suggestion), ("7676720827", None));
         assert_eq!(explained.route.map(|route| route.operator), Some(1));
+    }
+
+    #[test]
+    fn a_caller_is_a_number_or_a_plain_name_and_nothing_else() {
+        for (user, number) in [
+            ("+522221234567", "2221234567"),
+            ("(222) 123", ""),
+            ("(222)123-4567", "2221234567"),
+            ("+14155550100", "+14155550100"),
+            ("*2363#", "*2363#"),
+            ("Recepcion_2", "recepcion_2"),
+            ("\u{1b}[31mEVIL\n", ""),
+            ("222\u{0}", ""),
+            ("2221234567;\u{1b}[31m", ""),
+            ("ñandú", ""),
+            ("a+b", ""),
+            ("a<b>", ""),
+            ("+", ""),
+            ("-.-", ""),
+            ("", ""),
+        ] {
+            assert_eq!(caller(user).unwrap_or_default(), number, "{user:?}");
+        }
+        let longest = "9".repeat(CALLER_MAX);
+        assert_eq!(caller(&longest), Some(longest.clone()));
+        assert_eq!(caller(&format!("{longest}9")), None);
+    }
+
+    #[test]
+    fn a_called_number_with_white_space_or_control_characters_leads_nowhere() {
+        let routes = routes();
+        for user in ["*2363\n", "*23 63", "\u{0}*2363", "*2363;\u{1b}[31m", "*2363\u{a0}"] {
+            assert_eq!(routes.find(user, &[]), None, "{user:?}");
+        }
+        let explained = routes.explain("222 605 7239", &[]);
+        assert_eq!(
+            explained.route.map(|route| route.flow).as_deref(),
+            Some("beneleit.conmutador"),
+            "as people write it"
+        );
     }
 
     #[test]

@@ -76,6 +76,32 @@ fn an_unknown_number_is_404_and_leaves_no_record() {
     assert_eq!(sim.records, []);
 }
 
+/// A From of `%1b%5b31mEVIL%0a` would write on the terminal of whoever lists the calls, and PostgreSQL refuses a `%00`.
+#[test]
+fn what_a_peer_writes_reaches_no_record_raw() {
+    let mut sim = Sim::new();
+    let mut records = Vec::new();
+    for (name, from, called) in [
+        ("evil", "%1b%5b31mEVIL%0a", "*2363"),
+        ("nul", "555%00", "*2363;note=%1b"),
+        (&*"n".repeat(300), &*"9".repeat(300), "+522226057239"),
+    ] {
+        let phone = sim.phone(name);
+        sim.phones[phone].from = from.into();
+        sim.invite(phone, called);
+        sim.advance(SECOND);
+        sim.bye(phone);
+        sim.assert_idle();
+        let record = sim.records.last().unwrap();
+        records.push((record.sip_call_id.clone(), record.caller.clone(), record.called.clone()));
+    }
+    let record = |call_id: &str, called: &str| (call_id.to_owned(), String::new(), called.to_owned());
+    assert_eq!(records, [record("evil", "*2363"), record("nul", "*2363"), record(&"n".repeat(128), "+522226057239")]);
+    let lost = sim.dial("lost", "*2363%0a");
+    sim.assert_idle();
+    assert_eq!((sim.phones[lost].finals.clone(), sim.records.len()), (vec![404], 3));
+}
+
 #[test]
 fn over_the_limit_and_while_draining_calls_are_told_when_to_come_back() {
     let mut sim = Sim::with(Setup { calls: Some(2), ..Setup::default() });
