@@ -30,7 +30,7 @@ pub struct Negotiated {
 
 /// An offer without one stream that we can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no RTP/AVP audio stream with PCMU or PCMA is offered")]
+#[error("no RTP/AVP audio stream with PCMU or PCMA is offered at an address that ours can reach")]
 pub struct NoCommonMedia;
 
 impl NoCommonMedia {
@@ -44,7 +44,8 @@ impl NoCommonMedia {
 /// Answers `offer` (RFC 3264 §6): its first usable audio stream is taken, every other one refused in its place.
 ///
 /// The codec is the first of the offer's that we speak; codecs in `preference` go before those that are not, in its order,
-/// so an empty one leaves the choice to the offerer. `local` is where we receive. `session` and `version` are the numbers of our `o=` line:
+/// so an empty one leaves the choice to the offerer. `local` is where we receive; a stream at an address of the other family is
+/// not usable, because nothing sent from there would arrive. `session` and `version` are the numbers of our `o=` line:
 /// the first stays for the dialog's life, the second grows by one with each changed description (RFC 3264 §8).
 ///
 /// # Errors
@@ -60,6 +61,7 @@ pub fn answer(
         .media
         .iter()
         .enumerate()
+        .filter(|(_, media)| media.address.is_some_and(|remote| is_reachable(local.ip(), remote)))
         .find_map(|(index, media)| negotiate(media, preference).map(|negotiated| (index, negotiated)))
         .ok_or(NoCommonMedia)?;
     let mut text = head(local.ip(), session, version, &offer.timing);
@@ -103,6 +105,13 @@ pub fn read_answer(answer: &[u8]) -> Result<Negotiated, SdpError> {
     answer.media.iter().find_map(|media| negotiate(media, &[])).ok_or(SdpError::NothingAccepted)
 }
 
+/// Whether packets from `local` can arrive at `remote`: IPv4 to IPv4, IPv6 to IPv6, an IPv4-mapped address being IPv4
+/// (RFC 4291 §2.5.5.2). To hold, nobody sends anything, so the zero address of either family will do.
+fn is_reachable(local: IpAddr, remote: IpAddr) -> bool {
+    let (local, remote) = (local.to_canonical(), remote.to_canonical());
+    remote.is_unspecified() || local.is_ipv4() == remote.is_ipv4()
+}
+
 /// What we agree on if this stream is taken; `None` when it is not audio that we speak.
 fn negotiate(media: &Media, preference: &[Codec]) -> Option<Negotiated> {
     let plain_rtp = ["RTP/AVP", "RTP/AVPF"].iter().any(|known| media.protocol.eq_ignore_ascii_case(known));
@@ -115,7 +124,7 @@ fn negotiate(media: &Media, preference: &[Codec]) -> Option<Negotiated> {
         .filter_map(|payload_type| Some((payload_type, codec_of(media, payload_type)?)))
         .min_by_key(|&(_, codec)| rank(codec))?;
     let telephone_event = payload_types().find(|&payload_type| is_telephone_event(media, payload_type));
-    let remote = SocketAddr::new(media.address?, media.port);
+    let remote = SocketAddr::new(media.address?.to_canonical(), media.port);
     // RFC 3264 §8.4: an address of zero is a hold that older phones still use.
     let (send, receive) = match media.direction {
         Direction::SendReceive => (!remote.ip().is_unspecified(), true),
@@ -229,7 +238,8 @@ mod tests {
 
     #[test]
     fn the_whole_answer_reads_back_and_names_our_address() {
-        let parsed = Offer::parse(format!("{HEAD}m=audio 49170 RTP/AVP 0\r\n").as_bytes()).unwrap();
+        let head = HEAD.replace("IP4 192.0.2.1", "IP6 2001:db8::2");
+        let parsed = Offer::parse(format!("{head}m=audio 49170 RTP/AVP 0\r\n").as_bytes()).unwrap();
         let (bytes, _) = answer(&parsed, "[2001:db8::1]:4000".parse().unwrap(), 7, 2, &[]).unwrap();
         assert!(bytes.starts_with(
             b"v=0\r\no=contesta 7 2 IN IP6 2001:db8::1\r\ns=contesta\r\nc=IN IP6 2001:db8::1\r\nt=0 0\r\nm=audio 4000 "
@@ -277,6 +287,21 @@ mod tests {
         check("m=audio 49170 RTP/AVP 300 x 0\r\n", Some(agreed(Codec::Pcmu, 0, None)));
         check("m=audio 49170 RTP/AVP 0\r\nc=IN IP4 phone.example\r\n", None);
         check("m=video 49170 RTP/AVP 31\r\n", None);
+    }
+
+    /// A caller who receives at IPv6 would hear nothing of what an IPv4 socket sends.
+    #[test]
+    fn a_stream_of_the_other_address_family_is_not_taken() {
+        let taken = |media: &str| answered(media, &[]).map(|(_, negotiated)| negotiated.remote.to_string());
+        let ipv6 = "m=audio 49170 RTP/AVP 0\r\nc=IN IP6 2001:db8::2\r\n";
+        assert_eq!(taken(ipv6), Err(NoCommonMedia));
+        assert_eq!(taken(&format!("{ipv6}m=audio 4000 RTP/AVP 8\r\n")), Ok("192.0.2.1:4000".to_owned()));
+        assert_eq!(taken("m=audio 4000 RTP/AVP 8\r\nc=IN IP6 ::ffff:192.0.2.9\r\n"), Ok("192.0.2.9:4000".to_owned()));
+
+        let parsed = Offer::parse(format!("{HEAD}m=audio 49170 RTP/AVP 0\r\n").as_bytes()).unwrap();
+        let from = |local: &str| answer(&parsed, local.parse().unwrap(), 7, 1, &[]).map(|(_, negotiated)| negotiated);
+        assert_eq!(from("[2001:db8::1]:4000"), Err(NoCommonMedia));
+        assert_eq!(from("[::ffff:198.51.100.7]:4000"), Ok(agreed(Codec::Pcmu, 0, None)));
     }
 
     #[test]
