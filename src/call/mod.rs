@@ -41,6 +41,10 @@ pub const PATH_LINES_MAX: usize = 500;
 /// Codecs we speak, as we prefer them when the far end leaves us the choice.
 const PREFERENCE: &[Codec] = &[Codec::Pcmu, Codec::Pcma];
 
+/// How long a closing call waits for its parts: a BYE without an answer gives up after 32 s (RFC 3261 §17.1.2.2), silent steps
+/// of a flow after 60 s. Beyond that a report was lost, and the record must not be.
+pub const CLOSING_MAX: Duration = Duration::from_secs(75);
+
 /// What a call needs to know of its world, fixed when it begins.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -67,6 +71,8 @@ pub struct Call {
     media: Part,
     flow: Part,
     recorded: bool,
+    /// When the stage became `Closing`.
+    closing_since: Option<Instant>,
     record: Box<CallRecord>,
 }
 
@@ -175,6 +181,7 @@ impl Call {
             media: Part::NotBegun,
             flow: Part::NotBegun,
             recorded: false,
+            closing_since: None,
             record,
         })
     }
@@ -220,6 +227,11 @@ impl Call {
             Event::Media(media::Event::Closed(report)) => {
                 self.record.media = report;
                 self.media = Part::Over;
+                if !matches!(self.stage, Stage::Closing) {
+                    // Nobody asked for it: a media worker lost the leg. A caller who hears nothing must not be kept.
+                    self.record.cause = "the media of this call broke off: see the log".into();
+                    self.hang_up(now, "media fault", out);
+                }
             }
             Event::Answered(id, answer) => {
                 if let flow::Answer::Result { values, .. } = &answer
@@ -241,9 +253,14 @@ impl Call {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Why)> {
         let flow = (self.flow == Part::Running).then(|| self.session.poll_timeout()).flatten();
-        let limit =
-            (!matches!(self.stage, Stage::Closing)).then(|| (self.began.instant + self.limits.max_call, Why::MaxCall));
-        flow.map(|(at, why)| (at, Why::Flow(why))).into_iter().chain(limit).min_by_key(|(at, _)| *at)
+        let limit = match (&self.stage, self.closing_since) {
+            (Stage::Closing, Some(since)) => (since + CLOSING_MAX, Why::Closing),
+            (Stage::Closing, None) => (self.began.instant + CLOSING_MAX, Why::Closing),
+            (Stage::Opening { .. } | Stage::AwaitingAnswer | Stage::InFlow { .. }, _) => {
+                (self.began.instant + self.limits.max_call, Why::MaxCall)
+            }
+        };
+        flow.map(|(at, why)| (at, Why::Flow(why))).into_iter().chain([limit]).min_by_key(|(at, _)| *at)
     }
 
     /// Tells the call that the moment of [`Call::poll_timeout`] has come.
@@ -251,6 +268,9 @@ impl Call {
         if now.instant >= self.began.instant + self.limits.max_call && !matches!(self.stage, Stage::Closing) {
             self.record.cause = "the longest call allowed was reached".into();
             self.hang_up(now, "maximum duration", out);
+        } else if self.closing_since.is_some_and(|since| now.instant >= since + CLOSING_MAX) {
+            self.note(now, "call", format!("parts that did not end: {}", self.unended()));
+            [self.dialog, self.media, self.flow] = [Part::Over; 3];
         } else if self.flow == Part::Running {
             let mut actions = Vec::new();
             self.session.handle_timeout(now, &mut actions);
@@ -533,7 +553,17 @@ impl Call {
         }
     }
 
+    /// The parts that are not over, for the record.
+    fn unended(&self) -> String {
+        let parts = [("dialog", self.dialog), ("media", self.media), ("flow", self.flow)];
+        let unended = parts.iter().filter(|(_, part)| *part != Part::Over).map(|(name, _)| *name);
+        unended.collect::<Vec<_>>().join(", ")
+    }
+
     fn finish_if_over(&mut self, now: Now, out: &mut Vec<Action>) {
+        if matches!(self.stage, Stage::Closing) && self.closing_since.is_none() && self.flow != Part::NotBegun {
+            self.closing_since = Some(now.instant);
+        }
         let all_over = [self.dialog, self.media, self.flow].iter().all(|part| *part == Part::Over);
         if !all_over || self.recorded {
             return;
@@ -573,6 +603,8 @@ pub enum Why {
     Flow(flow::Why),
     /// The longest call allowed.
     MaxCall,
+    /// A part of a closing call has not ended: the record is written without it.
+    Closing,
 }
 
 /// `20260315-083000-k7m2p9`: sorts by time, and six random characters tell calls of one second apart.

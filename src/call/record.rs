@@ -10,7 +10,7 @@ use crate::media::LegReport;
 pub struct CallRecord {
     /// The call.
     pub key: CallKey,
-    /// Operator id; empty when no number matched.
+    /// Operator id. An INVITE for a number of no operator makes no call, and no record.
     pub operator: String,
     /// Flow id the call began in.
     pub flow: String,

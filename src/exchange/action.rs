@@ -75,7 +75,8 @@ pub enum Output {
     StopPlaying(LegId),
     /// End the leg's stream and close its socket. A leg that was started reports `Closed`.
     CloseMedia(LegId),
-    /// Carry this out and answer with [`Input::Answered`], by then or with an error.
+    /// Carry this out and answer with [`Input::Answered`]. The flow stops waiting after `timeout`; a write that was begun is
+    /// finished all the same, and a late answer is ignored.
     Request {
         /// Which leg's call asks.
         leg: LegId,
@@ -83,7 +84,7 @@ pub enum Output {
         id: RequestId,
         /// What it asks.
         request: Request,
-        /// How long it may take.
+        /// How long the flow waits.
         timeout: Duration,
     },
     /// Store this record.

@@ -40,7 +40,7 @@ pub struct Exchange {
     calls: BTreeMap<LegId, Line>,
     /// One entry for each call that waits for a moment.
     timers: BTreeSet<(Instant, LegId)>,
-    /// Buffers kept between inputs, so that the common path does not allocate.
+    /// Buffers kept between inputs.
     sip_actions: Vec<sip::Action>,
     call_actions: Vec<call::Action>,
 }
@@ -59,6 +59,9 @@ enum Step {
     Sip(sip::Action),
     Call(LegId, call::Action),
 }
+
+/// Times that one call's timers may be due at the same moment.
+const TIMEOUTS_AT_ONCE_MAX: u32 = 1_000;
 
 /// Steps that one input may cause before the exchange says that something goes in circles.
 const STEPS_MAX: usize = 10_000;
@@ -84,7 +87,11 @@ impl Exchange {
         match input {
             Input::Datagram { source, .. } if self.snapshot.admit(source) == Admission::Ignore => {}
             Input::Datagram { source, bytes } => {
-                self.user_agent.handle_datagram(now.instant, source, bytes, &mut self.sip_actions);
+                let (user_agent, actions) = (&mut self.user_agent, &mut self.sip_actions);
+                let handled = AssertUnwindSafe(|| user_agent.handle_datagram(now.instant, source, bytes, actions));
+                if catch_unwind(handled).is_err() {
+                    error!(peer = %source, "a bug in the user agent: this datagram is dropped");
+                }
                 self.dispatch(now, None, out);
             }
             Input::MediaOpened { leg, local } => {
@@ -123,10 +130,20 @@ impl Exchange {
             self.user_agent.handle_timeout(now.instant, &mut self.sip_actions);
             self.dispatch(now, None, out);
         }
+        let mut fired: BTreeMap<LegId, u32> = BTreeMap::new();
         while let Some((at, leg)) = self.timers.first().copied()
             && at <= now.instant
         {
             self.timers.pop_first();
+            let times = fired.entry(leg).or_default();
+            *times += 1;
+            if *times > TIMEOUTS_AT_ONCE_MAX {
+                // A call whose timer is due again and again would keep all others waiting for ever.
+                error!(leg = leg.0, "a call's timer goes in circles: the call is ended");
+                self.with_call(now, leg, |call, actions| call.abort(now, actions));
+                self.dispatch(now, Some(leg), out);
+                continue;
+            }
             if let Some(line) = self.calls.get_mut(&leg) {
                 line.wake = None;
             }
@@ -139,11 +156,6 @@ impl Exchange {
     #[must_use]
     pub fn calls(&self) -> usize {
         self.calls.len()
-    }
-
-    /// New calls get this snapshot; calls under way keep theirs.
-    pub fn publish(&mut self, snapshot: Arc<Snapshot>) {
-        self.snapshot = snapshot;
     }
 
     fn tell(&mut self, now: Now, leg: LegId, event: call::Event, out: &mut Vec<Output>) {

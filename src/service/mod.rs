@@ -1,6 +1,6 @@
 //! Answers what flows ask of the outside: self-services, cases, the outbox. One file a builtin.
 //!
-//! [`Services::carry_out`] takes any [`Request`] and always answers, whatever went wrong; the edge keeps the deadline.
+//! [`Services::carry_out`] takes any [`Request`] and always answers, whatever went wrong; the session keeps the deadline.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

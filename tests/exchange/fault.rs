@@ -96,3 +96,14 @@ fn a_panic_before_the_answer_is_500_and_one_record() {
         assert_eq!(sim.record().cause, FAULT, "{line}");
     }
 }
+
+/// A media worker that lost a leg reports it closed: the caller, who hears nothing any more, is not kept.
+#[test]
+fn a_leg_that_breaks_off_ends_its_call() {
+    let mut sim = Sim::new();
+    let phone = sim.talk("phone", "*2363");
+    sim.tell(Input::Media(LegId(1), media::Event::Closed(media::LegReport::default())));
+    sim.until("hung up", MINUTE, |sim| sim.phones[phone].bye.is_some());
+    sim.assert_idle();
+    assert_eq!(sim.record().cause, "the media of this call broke off: see the log");
+}
