@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tracing::info;
 
 use crate::call;
@@ -16,7 +17,7 @@ use crate::config::{Config, StoreUrl};
 use crate::edge::inbox::{Sender, inbox};
 use crate::edge::media_worker::MediaWorker;
 use crate::edge::serving::{self, Served};
-use crate::edge::signalling::{Drain, Message, Signalling};
+use crate::edge::signalling::{self, Drain, Message, Signalling};
 use crate::edge::sip_socket::{self, SipSocket};
 use crate::edge::{config_file, entropy, logging};
 use crate::exchange::{self, Exchange, Input, Snapshot};
@@ -106,6 +107,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         services: Arc::new(Services::new(store.clone(), operators)),
         store,
         runtime: runtime.handle().clone(),
+        requests: Arc::new(Semaphore::new(signalling::REQUESTS_MAX)),
         writing,
         drain: DRAIN,
     };

@@ -54,8 +54,8 @@ impl<T> Inbox<T> {
         self.bell.descriptor.as_raw_fd()
     }
 
-    /// Stops the bell. Call before taking messages: one that comes later rings again.
-    pub fn hush(&self) {
+    /// Stops the bell; a message that comes later rings again.
+    fn hush(&self) {
         let mut count = [0_u8; 8];
         // SAFETY: the buffer is 8 bytes, as eventfd wants, and outlives the call.
         #[expect(unsafe_code, reason = "eventfd is not in std")]
@@ -65,10 +65,16 @@ impl<T> Inbox<T> {
         self.bell.rung.store(false, Ordering::SeqCst);
     }
 
-    /// The next message, if there is one.
+    /// Up to `most` messages, in order. When that many were there, more may be: the bell is rung again, so that the next
+    /// `poll` does not sleep on them.
     #[must_use]
-    pub fn take(&self) -> Option<T> {
-        self.messages.try_recv().ok()
+    pub fn take(&self, most: usize) -> Vec<T> {
+        self.hush();
+        let taken: Vec<T> = std::iter::from_fn(|| self.messages.try_recv().ok()).take(most).collect();
+        if taken.len() == most {
+            self.bell.ring();
+        }
+        taken
     }
 
     /// Messages that found the mailbox full since the start.
@@ -123,26 +129,37 @@ mod tests {
         let (sender, inbox) = inbox(2).unwrap();
         assert_eq!([1, 2, 3].map(|message| sender.send(message)), [true, true, false]);
         assert_eq!(inbox.dropped(), 1);
-        inbox.hush();
-        assert_eq!([inbox.take(), inbox.take(), inbox.take()], [Some(1), Some(2), None]);
+        assert_eq!(inbox.take(64), [1, 2]);
     }
 
     #[test]
     fn rings_again_after_it_was_hushed() {
         let (sender, inbox) = inbox(8).unwrap();
-        let readable = || {
-            let mut poll = libc::pollfd { fd: inbox.descriptor(), events: libc::POLLIN, revents: 0 };
-            // SAFETY: one pollfd, as announced, and no waiting.
-            #[expect(unsafe_code, reason = "poll is not in std")]
-            let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
-            ready == 1
-        };
+        let readable = || is_readable(&inbox);
         assert!(!readable());
         assert!(sender.send('a') && sender.send('b'));
         assert!(readable());
-        inbox.hush();
+        assert_eq!(inbox.take(64), ['a', 'b']);
         assert!(!readable());
         assert!(sender.send('c'));
         assert!(readable());
+    }
+
+    #[test]
+    fn what_a_full_batch_leaves_behind_rings_again() {
+        let (sender, inbox) = inbox(100).unwrap();
+        (0..65).for_each(|message| assert!(sender.send(message)));
+        assert_eq!(inbox.take(64).len(), 64);
+        assert!(is_readable(&inbox));
+        assert_eq!(inbox.take(64), [64]);
+        assert!(!is_readable(&inbox));
+    }
+
+    fn is_readable<T>(inbox: &Inbox<T>) -> bool {
+        let mut poll = libc::pollfd { fd: inbox.descriptor(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one pollfd, as announced, and no waiting.
+        #[expect(unsafe_code, reason = "poll is not in std")]
+        let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
+        ready == 1
     }
 }

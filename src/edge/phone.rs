@@ -84,6 +84,9 @@ const FRAME_TIME: Duration = Duration::from_millis(20);
 const PRESS: Duration = Duration::from_millis(100);
 const GAP_FRAMES: u16 = 3;
 
+/// A far end that sends no RTP for this long will not be heard any more.
+const UNHEARD_MAX: Duration = Duration::from_secs(5);
+
 /// How long an answer to our BYE or CANCEL is waited for: a test call need not see a dead far end out for 32 s.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -157,6 +160,8 @@ struct Line {
     listener: Listener,
     answered: Instant,
     next_frame: Instant,
+    /// When the last packet came; at first, when the call was answered.
+    last_packet: Instant,
     /// Digits of the current group still to press.
     digits: VecDeque<Digit>,
     /// Frames of quiet still to keep after a press.
@@ -282,6 +287,7 @@ impl Phone {
                     listener,
                     answered: now,
                     next_frame: now,
+                    last_packet: now,
                     digits: VecDeque::new(),
                     gap: 0,
                 });
@@ -301,6 +307,7 @@ impl Phone {
             if self.report.audio_after.is_none() {
                 self.report.audio_after = Some(now.saturating_duration_since(line.answered));
             }
+            line.last_packet = now;
             line.listener.handle_packet(packet);
             line.leg.handle_packet(now, source, packet, &mut events);
         }
@@ -346,7 +353,10 @@ impl Phone {
         let heard = line.listener.pcm();
         let quiet = quiet_samples(heard, self.listened_from.min(heard.len()));
         let done = self.groups.is_empty() && !line.is_pressing();
-        too_long || (done && samples_of(self.script.linger) <= quiet)
+        let unheard = now.saturating_duration_since(line.last_packet);
+        too_long
+            || unheard >= self.script.linger.max(UNHEARD_MAX)
+            || (done && (samples_of(self.script.linger) <= quiet || self.script.linger <= unheard))
     }
 }
 

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
 use tracing::{error, info, warn};
 
 use crate::call::CallRecord;
@@ -18,8 +19,9 @@ use crate::edge::poll;
 use crate::edge::rtp_socket::RtpSocket;
 use crate::edge::sip_socket::SipSocket;
 use crate::exchange::{Exchange, Input, Output};
-use crate::flow::{Request, RequestId};
+use crate::flow::{Answer, Request, RequestId};
 use crate::ids::{Ids, LegId};
+use crate::media;
 use crate::now::Now;
 use crate::service::Services;
 use crate::store::Store;
@@ -68,6 +70,8 @@ pub struct Signalling {
     pub store: Store,
     /// Where tasks run.
     pub runtime: tokio::runtime::Handle,
+    /// One permit for each request that may be under way: [`REQUESTS_MAX`].
+    pub requests: Arc<Semaphore>,
     /// Held by every record on its way to the store: when all are gone, all are written.
     pub writing: tokio::sync::mpsc::Sender<Infallible>,
     /// How the engine stops.
@@ -92,6 +96,9 @@ enum Life {
 /// Messages and datagrams taken before timers get their turn.
 const BATCH: usize = 64;
 
+/// Requests of flows that may be under way at once: beyond it a database hangs, and a flow is told at once.
+pub const REQUESTS_MAX: usize = 8_192;
+
 /// Seconds that refused callers are told to wait while the engine stops.
 const RETRY_AFTER_SECONDS: u32 = 30;
 
@@ -107,12 +114,10 @@ impl Signalling {
             poll::wait([self.socket.descriptor(), self.inbox.descriptor()], wake);
 
             // Priority 1: what workers, tasks and signals say.
-            self.inbox.hush();
-            for _ in 0..BATCH {
-                match self.inbox.take() {
-                    Some(Message::Input(input)) => self.tell(&mut legs, input, &mut outputs),
-                    Some(Message::Stop) => self.stop(&mut life, &mut legs, &mut outputs),
-                    None => break,
+            for message in self.inbox.take(BATCH) {
+                match message {
+                    Message::Input(input) => self.tell(&mut legs, input, &mut outputs),
+                    Message::Stop => self.stop(&mut life, &mut legs, &mut outputs),
                 }
             }
             // Priority 2: the network.
@@ -163,7 +168,7 @@ impl Signalling {
 
     fn tell(&mut self, legs: &mut BTreeMap<LegId, LegMedia>, input: Input, outputs: &mut Vec<Output>) {
         let now = clock::now();
-        if let Input::Media(leg, crate::media::Event::Closed(_)) = &input {
+        if let Input::Media(leg, media::Event::Closed(_)) = &input {
             legs.remove(leg);
         }
         self.exchange.handle(now, input, outputs);
@@ -191,16 +196,22 @@ impl Signalling {
                         if let Some(LegMedia::Bound(socket)) = legs.remove(&leg) {
                             let worker = self.least_loaded();
                             legs.insert(leg, LegMedia::OnWorker(worker));
-                            self.command(worker, Command::Open { leg, socket, settings });
+                            self.command(now, legs, leg, Command::Open { leg, socket, settings }, &mut next);
                         }
                     }
-                    Output::Retarget(leg, settings) => self.to_leg(legs, leg, Command::Retarget { leg, settings }),
-                    Output::Play(leg, play, segments) => {
-                        self.to_leg(legs, leg, Command::Play { leg, play, segments });
+                    Output::Retarget(leg, settings) => {
+                        self.command(now, legs, leg, Command::Retarget { leg, settings }, &mut next);
                     }
-                    Output::StopPlaying(leg) => self.to_leg(legs, leg, Command::Stop { leg }),
+                    Output::Play(leg, play, segments) => {
+                        self.command(now, legs, leg, Command::Play { leg, play, segments }, &mut next);
+                    }
+                    Output::StopPlaying(leg) => {
+                        self.command(now, legs, leg, Command::Stop { leg }, &mut next);
+                    }
                     Output::CloseMedia(leg) => match legs.get(&leg) {
-                        Some(LegMedia::OnWorker(_)) => self.to_leg(legs, leg, Command::Close { leg }),
+                        Some(LegMedia::OnWorker(_)) => {
+                            self.command(now, legs, leg, Command::Close { leg }, &mut next);
+                        }
                         Some(LegMedia::Bound(_)) | None => {
                             legs.remove(&leg);
                         }
@@ -232,24 +243,34 @@ impl Signalling {
         (0..self.workers.len()).min_by_key(|index| self.workers.get(*index).map_or(0, MediaWorker::legs)).unwrap_or(0)
     }
 
-    fn to_leg(&self, legs: &BTreeMap<LegId, LegMedia>, leg: LegId, command: Command) {
-        if let Some(LegMedia::OnWorker(worker)) = legs.get(&leg) {
-            self.command(*worker, command);
-        }
-    }
-
-    fn command(&self, worker: usize, command: Command) {
-        let sent = self.workers.get(worker).map(|worker| worker.send(command));
+    /// Sends a command to the worker of a leg. A worker that takes none has lost the leg: its call is told so at once.
+    fn command(
+        &mut self,
+        now: Now,
+        legs: &mut BTreeMap<LegId, LegMedia>,
+        leg: LegId,
+        command: Command,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(LegMedia::OnWorker(worker)) = legs.get(&leg) else { return };
+        let sent = self.workers.get(*worker).map(|worker| worker.send(command));
         if !matches!(sent, Some(Ok(()))) {
-            error!("media worker {worker} takes no more commands");
+            error!(leg = leg.0, "a media worker takes no more commands: the call ends");
+            legs.remove(&leg);
+            let closed = Input::Media(leg, media::Event::Closed(media::LegReport::default()));
+            self.exchange.handle(now, closed, out);
         }
     }
 
     /// The session gives up by itself when its time is up; the work goes on, so that a write that was begun is finished.
     fn request(&self, leg: LegId, id: RequestId, request: Request) {
         let (services, sender) = (self.services.clone(), self.sender.clone());
+        let permit = self.requests.clone().try_acquire_owned();
         self.runtime.spawn(async move {
-            let answer = services.carry_out(request).await;
+            let answer = match permit {
+                Ok(_permit) => services.carry_out(request).await,
+                Err(_) => Answer::Error(format!("more than {REQUESTS_MAX} requests are under way")),
+            };
             if !sender.send(Message::Input(Input::Answered { leg, id, answer })) {
                 warn!("an answer came after the engine had stopped, or found its inbox full");
             }
