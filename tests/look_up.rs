@@ -13,7 +13,14 @@ use contesta::value::{Value, Values};
 use serde_json::json;
 
 fn contesta(data: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_contesta")).args(args).arg("--data").arg(data).output().unwrap()
+    command(args).arg("--data").arg(data).output().unwrap()
+}
+
+/// The store of whoever runs the tests is none of their business.
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_contesta"));
+    command.args(args).env_remove("CONTESTA_STORE_URL");
+    command
 }
 
 fn said(output: &Output) -> String {
@@ -110,11 +117,51 @@ async fn what_is_mistyped_or_unknown_is_said() {
         (vec!["cases", "show", "212345"], "error: «212345» is no folio: a folio has ten digits, this has 6"),
         (vec!["cases", "show", "2123456789"], "error: there is no case with the folio 2123456789"),
         (vec!["calls", "show", "nada"], "error: there is no call with the key «nada»"),
+        (
+            vec!["calls", "list", "--since", "ayer"],
+            "error: «ayer» is no moment: write 2026-03-15, 2026-03-15T02:30 or 2026-03-15T08:30:00Z",
+        ),
         (vec!["import", "covrage"], "error: there is no table «covrage»; did you mean «coverage»?"),
     ];
     for (args, expected) in cases {
         assert_eq!(refused(&contesta(data, &args)), expected);
     }
+}
+
+/// Ops name the store once, for the engine; the commands beside it must not look into another, empty one.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_find_the_store_that_the_engine_was_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, store) = (folder.path().join("data"), folder.path().join("cases.db"));
+    let settings = folder.path().join("contesta.toml");
+    let paths = format!("[paths]\ndata = {data:?}\nflows = {:?}\n", Path::new("flows").canonicalize().unwrap());
+    std::fs::write(&settings, format!("{paths}[store]\nurl = {store:?}\n")).unwrap();
+    let engine = Store::open(store.to_str().unwrap(), &data).await.unwrap();
+    let folio = engine.open_case(&opening()).await.unwrap().case.folio;
+    engine.close().await;
+
+    let settings = settings.to_str().unwrap();
+    let shown = |command: &mut Command| said(&command.output().unwrap());
+    let told = shown(&mut command(&["cases", "list", "--config", settings]));
+    assert!(told.starts_with(folio.as_str()) && told.contains("2026-03-15 02:30:00 CST"), "{told}");
+    let elsewhere = ["cases", "list", "--config", settings, "--data", "/nonexistent"];
+    assert_eq!(shown(&mut command(&elsewhere)), told, "--data does not move a store that was named");
+    let read_there = command(&["cases", "list"]).current_dir(folder.path()).output().unwrap();
+    assert_eq!(said(&read_there), told);
+    let variable = |url: &str| {
+        let mut command = command(&["cases", "show", folio.as_str()]);
+        command.env("CONTESTA_STORE_URL", url).output().unwrap()
+    };
+    assert!(said(&variable(&format!("sqlite://{}", store.display()))).contains("kind      bloqueo/robo"));
+    let why = "this is no store: write a SQLite file like data/contesta.db, or postgres://user:password@host/contesta";
+    assert_eq!(refused(&variable("mysql://ana:secret@db/c")), format!("error: CONTESTA_STORE_URL: {why}"));
+
+    let imported = shown(&mut command(&["import", "coverage", "--operator", "beneleit", "--config", settings]));
+    assert!(imported.starts_with("beneleit/coverage: "), "{imported}");
+    let store = Store::connect(store.to_str().unwrap(), &data).await.unwrap();
+    assert!(store.table("beneleit", "coverage").await.unwrap().is_some());
+    store.close().await;
+    assert!(!data.join("contesta.db").exists());
 }
 
 /// One bad row in one file: every other file stays out as well, until ops have mended it.

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value as Json, json};
 
 use crate::call::CallRecord;
-use crate::cli::store::{StoreArgs, block_on, local, moment};
+use crate::cli::store::{StoreArgs, StorePlace, block_on, local, moment};
 use crate::store::CallFilter;
 
 /// Look at calls.
@@ -55,30 +55,31 @@ enum Question {
 /// There is no such call, or the store cannot be read.
 pub fn run(args: Args) -> anyhow::Result<()> {
     match args.question {
-        Question::Show { key, json, store } => block_on(show(&key, json, &store)),
+        Question::Show { key, json, store } => block_on(show(&key, json, &store.settle()?)),
         Question::List { operator, result, since, limit, json, store } => {
-            let zone = store.zone(operator.as_deref());
+            let place = store.settle()?;
+            let zone = place.zone(operator.as_deref());
             let since = since.map(|since| moment(&since, &zone)).transpose()?;
             let filter = CallFilter { operator, result, since, limit };
-            block_on(list(&filter, json, &store, &zone))
+            block_on(list(&filter, json, &place, &zone))
         }
     }
 }
 
-async fn show(key: &str, as_json: bool, args: &StoreArgs) -> anyhow::Result<()> {
-    let store = args.connect().await?;
+async fn show(key: &str, as_json: bool, place: &StorePlace) -> anyhow::Result<()> {
+    let store = place.connect().await?;
     let record = store.call(key).await?.with_context(|| format!("there is no call with the key «{key}»"))?;
     store.close().await;
     if as_json {
         println!("{:#}", to_json(&record));
     } else {
-        print(&record, &args.zone(Some(&record.operator)));
+        print(&record, &place.zone(Some(&record.operator)));
     }
     Ok(())
 }
 
-async fn list(filter: &CallFilter, as_json: bool, args: &StoreArgs, zone: &TimeZone) -> anyhow::Result<()> {
-    let store = args.connect().await?;
+async fn list(filter: &CallFilter, as_json: bool, place: &StorePlace, zone: &TimeZone) -> anyhow::Result<()> {
+    let store = place.connect().await?;
     let calls = store.calls(filter).await?;
     store.close().await;
     if as_json {

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value as Json, json};
 
 use crate::case::{Case, Folio, State};
-use crate::cli::store::{StoreArgs, block_on, local, moment, values_json};
+use crate::cli::store::{StoreArgs, StorePlace, block_on, local, moment, values_json};
 use crate::store::{CaseEvent, CaseFilter, StoredOrder};
 
 /// Look at cases.
@@ -55,19 +55,20 @@ enum Question {
 /// The folio is mistyped or unknown, or the store cannot be read.
 pub fn run(args: Args) -> anyhow::Result<()> {
     match args.question {
-        Question::Show { folio, json, store } => block_on(show(&folio, json, &store)),
+        Question::Show { folio, json, store } => block_on(show(&folio, json, &store.settle()?)),
         Question::List { operator, state, since, limit, json, store } => {
-            let zone = store.zone(operator.as_deref());
+            let place = store.settle()?;
+            let zone = place.zone(operator.as_deref());
             let since = since.map(|since| moment(&since, &zone)).transpose()?;
             let filter = CaseFilter { operator, state, since, limit };
-            block_on(list(&filter, json, &store, &zone))
+            block_on(list(&filter, json, &place, &zone))
         }
     }
 }
 
-async fn show(text: &str, as_json: bool, args: &StoreArgs) -> anyhow::Result<()> {
+async fn show(text: &str, as_json: bool, place: &StorePlace) -> anyhow::Result<()> {
     let folio = Folio::parse(text).with_context(|| format!("«{text}» is no folio"))?;
-    let store = args.connect().await?;
+    let store = place.connect().await?;
     let case = store.case(&folio).await?.with_context(|| format!("there is no case with the folio {folio}"))?;
     let history = store.history(&folio).await?;
     let orders = store.orders(&folio).await?;
@@ -75,13 +76,13 @@ async fn show(text: &str, as_json: bool, args: &StoreArgs) -> anyhow::Result<()>
     if as_json {
         println!("{:#}", with_story(&case, &history, &orders));
     } else {
-        print(&case, &history, &orders, &args.zone(Some(&case.open.operator)));
+        print(&case, &history, &orders, &place.zone(Some(&case.open.operator)));
     }
     Ok(())
 }
 
-async fn list(filter: &CaseFilter, as_json: bool, args: &StoreArgs, zone: &TimeZone) -> anyhow::Result<()> {
-    let store = args.connect().await?;
+async fn list(filter: &CaseFilter, as_json: bool, place: &StorePlace, zone: &TimeZone) -> anyhow::Result<()> {
+    let store = place.connect().await?;
     let cases = store.cases(filter).await?;
     store.close().await;
     if as_json {

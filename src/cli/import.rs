@@ -1,12 +1,13 @@
 //! `contesta import [TABLE …]`: fills the tables of self-services from CSV files. One bad row, and nothing is changed.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::store::{StoreArgs, block_on, read_below};
+use crate::cli::store::{StoreArgs, StorePlace, block_on, read_below};
 use crate::edge::files;
 use crate::fault::did_you_mean;
 use crate::operator::{Operator, Table};
@@ -39,13 +40,15 @@ struct Ready<'a> {
 /// # Errors
 /// A file is missing or has bad rows (each is printed), or the database cannot be written.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let (operators, _) = files::load_operators(&args.store.flows)?;
-    let operators: Vec<&Operator> = match &args.operator {
+    let Args { tables, operator, store } = args;
+    let place = store.settle()?;
+    let (operators, _) = files::load_operators(place.flows())?;
+    let operators: Vec<&Operator> = match &operator {
         Some(id) => vec![files::find_operator(&operators, id)?],
         None => operators.iter().collect(),
     };
-    check_names(&operators, &args.tables)?;
-    let (ready, faults) = read_all(&operators, &args)?;
+    check_names(&operators, &tables)?;
+    let (ready, faults) = read_all(&operators, &tables, place.flows())?;
     for fault in &faults {
         eprintln!("{fault}");
     }
@@ -54,9 +57,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         bail!("{}{more} bad rows: nothing was imported", faults.len());
     }
     if ready.is_empty() {
-        bail!("there is no file to import below {}", args.store.flows.join("data").display());
+        bail!("there is no file to import below {}", place.flows().join("data").display());
     }
-    block_on(replace_all(&ready, &args))
+    block_on(replace_all(&ready, &place))
 }
 
 fn check_names(operators: &[&Operator], tables: &[String]) -> anyhow::Result<()> {
@@ -70,25 +73,29 @@ fn check_names(operators: &[&Operator], tables: &[String]) -> anyhow::Result<()>
     bail!("there is no table «{table}»; {hint}")
 }
 
-fn read_all<'a>(operators: &[&'a Operator], args: &Args) -> anyhow::Result<(Vec<Ready<'a>>, Vec<RowFault>)> {
+fn read_all<'a>(
+    operators: &[&'a Operator],
+    tables: &[String],
+    flows: &Path,
+) -> anyhow::Result<(Vec<Ready<'a>>, Vec<RowFault>)> {
     let (mut ready, mut faults) = (Vec::new(), Vec::new());
     for operator in operators.iter().copied() {
-        let wanted = |table: &&Table| args.tables.is_empty() || args.tables.contains(&table.name);
+        let wanted = |table: &&Table| tables.is_empty() || tables.contains(&table.name);
         for table in operator.tables.values().filter(wanted) {
             let paths = csv_paths(&operator.id, &table.name);
             let mut found = None;
             for path in &paths {
-                found = read_below(&args.store.flows, path)?;
+                found = read_below(flows, path)?;
                 if found.is_some() {
                     break;
                 }
             }
             let Some((file, bytes)) = found else {
-                if args.tables.is_empty() {
+                if tables.is_empty() {
                     eprintln!("{}/{}: no file, left as it is", operator.id, table.name);
                     continue;
                 }
-                bail!("there is neither {} nor {} in {}", paths[0], paths[1], args.store.flows.display());
+                bail!("there is neither {} nor {} in {}", paths[0], paths[1], flows.display());
             };
             match read_table(operator, table, &file, &bytes) {
                 Ok(rows) => ready.push(Ready { operator, table, file, rows }),
@@ -99,8 +106,8 @@ fn read_all<'a>(operators: &[&'a Operator], args: &Args) -> anyhow::Result<(Vec<
     Ok((ready, faults))
 }
 
-async fn replace_all(ready: &[Ready<'_>], args: &Args) -> anyhow::Result<()> {
-    let store = args.store.prepare().await?;
+async fn replace_all(ready: &[Ready<'_>], place: &StorePlace) -> anyhow::Result<()> {
+    let store = place.prepare().await?;
     for Ready { operator, table, file, rows } in ready {
         let bar = ProgressBar::new(u64::try_from(rows.len())?).with_style(
             ProgressStyle::with_template("{prefix:24} {bar:30} {pos}/{len} rows")

@@ -13,13 +13,14 @@ use tokio::sync::Semaphore;
 use tracing::info;
 
 use crate::call;
-use crate::config::{Config, StoreUrl};
+use crate::config::Config;
+use crate::edge::config_file::{self, Overrides};
 use crate::edge::inbox::{Sender, inbox};
 use crate::edge::media_worker::MediaWorker;
 use crate::edge::serving::{self, Served};
 use crate::edge::signalling::{self, Drain, Message, Signalling};
 use crate::edge::sip_socket::{self, SipSocket};
-use crate::edge::{config_file, entropy, logging};
+use crate::edge::{entropy, logging};
 use crate::exchange::{self, Exchange, Input, Snapshot};
 use crate::operator::Operator;
 use crate::service::{Services, import};
@@ -36,7 +37,7 @@ pub struct Args {
     /// Where SIP listens, as 127.0.0.1:5060. Port 0 takes a free one and prints it.
     #[arg(long)]
     pub sip: Option<SocketAddr>,
-    /// Where the database and the spool are kept.
+    /// Where the spool is kept, and the database when none is named.
     #[arg(long)]
     pub data: Option<PathBuf>,
     /// The folder of the operators.
@@ -128,39 +129,15 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 /// Dialogs that are ending, or are being refused, while all lines are busy.
 const SPARE_DIALOGS: usize = 1_000;
 
-/// Names a PostgreSQL database, password and all, that should not stand in a file.
-const STORE_VARIABLE: &str = "CONTESTA_STORE_URL";
-
 /// The file's settings with the command line's over them.
 fn settings(args: &Args) -> anyhow::Result<Config> {
-    let mut config = config_file::load(args.config.as_deref())?;
-    if let Some(sip) = args.sip {
-        config.sip.listen = sip;
-    }
-    if let Some(data) = &args.data {
-        config.paths.data.clone_from(data);
-        if let StoreUrl::Sqlite(path) = &mut config.store {
-            *path = data.join("contesta.db");
-        }
-    }
-    if let Ok(url) = std::env::var(STORE_VARIABLE) {
-        config.store = StoreUrl::Postgres(url);
-    }
-    if let Some(flows) = &args.flows {
-        config.paths.flows.clone_from(flows);
-    }
-    if let Some(prompts) = &args.prompts {
-        config.paths.prompts.clone_from(prompts);
-    }
-    Ok(config)
+    let Args { config, sip, data, flows, prompts, json: _ } = args;
+    let (data, flows, prompts) = (data.clone(), flows.clone(), prompts.clone());
+    config_file::settings(config.as_deref(), &Overrides { sip: *sip, data, database: None, flows, prompts })
 }
 
 async fn open_store(config: &Config, operators: &[Arc<Operator>]) -> anyhow::Result<Store> {
-    let url = match &config.store {
-        StoreUrl::Sqlite(path) => path.display().to_string(),
-        StoreUrl::Postgres(url) => url.clone(),
-    };
-    let store = Store::open(&url, &config.paths.data).await.context("cannot open the store")?;
+    let store = Store::open(&config.store.to_url(), &config.paths.data).await.context("cannot open the store")?;
     let read = |path: &str| std::fs::read(config.paths.flows.join(path)).ok();
     let imported = import::import_all_if_empty(&store, operators, &read).await.context("cannot fill the tables")?;
     for (path, rows) in imported {

@@ -7,43 +7,64 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value as Json, json};
 
+use crate::config::Config;
+use crate::edge::config_file::{self, Overrides};
 use crate::edge::files;
 use crate::store::Store;
 use crate::value::{Value, Values};
 
-/// Where the store is.
+/// Where the store is: as `contesta run` finds it.
 #[derive(Debug, clap::Args)]
 pub struct StoreArgs {
+    /// Settings of this machine; without it `contesta.toml`, if there is one here.
+    #[arg(long)]
+    config: Option<PathBuf>,
     /// Data directory of the engine.
-    #[arg(long, default_value = "data")]
-    data: PathBuf,
-    /// Database: a path or postgres://…; contesta.db in the data directory without it.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Database: a path or postgres://…; without it `CONTESTA_STORE_URL`, or the one of the settings.
     #[arg(long, value_name = "URL")]
     database: Option<String>,
     /// Folder of the operators; their time zones are used.
-    #[arg(long, default_value = "flows")]
-    pub(super) flows: PathBuf,
+    #[arg(long)]
+    flows: Option<PathBuf>,
 }
 
 impl StoreArgs {
+    /// The engine's settings, with these arguments over them.
+    pub(super) fn settle(self) -> anyhow::Result<StorePlace> {
+        let Self { config, data, database, flows } = self;
+        let overrides = Overrides { data, database, flows, ..Overrides::default() };
+        Ok(StorePlace { config: config_file::settings(config.as_deref(), &overrides)? })
+    }
+}
+
+/// Where the store and the operators are.
+#[derive(Debug)]
+pub(super) struct StorePlace {
+    config: Config,
+}
+
+impl StorePlace {
+    /// Folder of the operators.
+    pub(super) fn flows(&self) -> &Path {
+        &self.config.paths.flows
+    }
+
     /// Opens the store beside a running engine. It must exist.
     pub(super) async fn connect(&self) -> anyhow::Result<Store> {
-        Store::connect(&self.url(), &self.data).await
+        Store::connect(&self.config.store.to_url(), &self.config.paths.data).await
     }
 
     /// Opens the store beside a running engine, and makes it when there is none.
     pub(super) async fn prepare(&self) -> anyhow::Result<Store> {
-        Store::prepare(&self.url(), &self.data).await
-    }
-
-    fn url(&self) -> String {
-        self.database.clone().unwrap_or_else(|| Store::default_url(&self.data))
+        Store::prepare(&self.config.store.to_url(), &self.config.paths.data).await
     }
 
     /// The time zone of an operator; of the first when none is named, and UTC when the flows cannot be read: that must not keep
     /// anybody from looking at a case.
     pub(super) fn zone(&self, operator: Option<&str>) -> TimeZone {
-        let operators = files::load_operators(&self.flows).map(|(operators, _)| operators).unwrap_or_default();
+        let operators = files::load_operators(self.flows()).map(|(operators, _)| operators).unwrap_or_default();
         let found = operators.iter().find(|found| operator.is_none_or(|wanted| wanted == found.id));
         found.map_or(TimeZone::UTC, |operator| operator.time_zone.clone())
     }
@@ -59,10 +80,12 @@ pub(super) fn moment(text: &str, zone: &TimeZone) -> anyhow::Result<Timestamp> {
     if let Ok(instant) = text.parse::<Timestamp>() {
         return Ok(instant);
     }
-    let local: jiff::civil::DateTime = text.parse().with_context(|| {
-        format!("`{text}` is no moment: write 2026-03-15, 2026-03-15T02:30 or 2026-03-15T08:30:00Z")
+    // The parser's own words advise programmers, so they are left out.
+    let local = text.parse::<jiff::civil::DateTime>().ok().and_then(|local| local.to_zoned(zone.clone()).ok());
+    let moment = local.with_context(|| {
+        format!("«{text}» is no moment: write 2026-03-15, 2026-03-15T02:30 or 2026-03-15T08:30:00Z")
     })?;
-    Ok(local.to_zoned(zone.clone())?.timestamp())
+    Ok(moment.timestamp())
 }
 
 /// A moment as people read it: `2026-03-15 02:30:00 CST`.

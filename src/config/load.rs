@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{CalledFrom, Config, LogFormat, Network, StoreUrl, Strangers, Trunk};
+use super::{CalledFrom, Config, LogFormat, Network, NoStore, Strangers, Trunk};
 use crate::document::{self, Fields, Place};
 use crate::fault::{Fault, SourceFile};
 
@@ -22,7 +22,7 @@ pub fn load(source: &SourceFile) -> Result<Config, Vec<Fault>> {
         section(&mut fields, "rtp", &mut faults, |fields, faults| rtp(fields, &mut config, faults));
         section(&mut fields, "limits", &mut faults, |fields, faults| limits(fields, &mut config, faults));
         section(&mut fields, "paths", &mut faults, |fields, faults| paths(fields, &mut config, faults));
-        config.store = StoreUrl::Sqlite(config.paths.data.join("contesta.db"));
+        config.store = config.default_store();
         section(&mut fields, "store", &mut faults, |fields, faults| store(fields, &mut config, faults));
         section(&mut fields, "media", &mut faults, |fields, faults| {
             let workers = fields.optional("workers").and_then(|place| place.integer_in(1..=256, faults));
@@ -92,19 +92,15 @@ fn paths(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) 
 fn store(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) {
     let Some(place) = fields.optional("url") else { return };
     let Some(url) = place.text(faults) else { return };
-    let scheme = url.split_once(':').map(|(scheme, _)| scheme);
-    config.store = match scheme {
-        Some("postgres" | "postgresql") if url.contains("://") => StoreUrl::Postgres(url.to_owned()),
-        Some("sqlite") => StoreUrl::Sqlite(PathBuf::from(url.trim_start_matches("sqlite:").trim_start_matches("//"))),
-        None if !url.is_empty() => StoreUrl::Sqlite(PathBuf::from(url)),
-        Some(_) | None => {
+    match url.parse() {
+        Ok(url) => config.store = url,
+        Err(NoStore) => {
             let fault = place.fault("this is no store");
             faults.push(
                 fault.suggest("a SQLite file like \"data/contesta.db\", or \"postgres://user:password@host/contesta\""),
             );
-            return;
         }
-    };
+    }
 }
 
 fn log(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) {
@@ -186,6 +182,7 @@ fn set<T>(setting: &mut T, value: Option<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::StoreUrl;
     use crate::fault::render_all;
 
     fn read(text: &str) -> Result<Config, Vec<Fault>> {
@@ -240,6 +237,24 @@ mod tests {
             |address: &str| config.advertised_to(address.parse().unwrap()).map(|address| address.to_string());
         assert_eq!(advertised("10.9.9.9").as_deref(), Some("10.0.0.5"));
         assert_eq!(advertised("198.51.100.9").as_deref(), Some("203.0.113.7"));
+    }
+
+    #[test]
+    fn a_store_is_a_server_or_a_file() {
+        let sqlite = |path: &str| Ok(StoreUrl::Sqlite(path.into()));
+        let postgres = |url: &str| Ok(StoreUrl::Postgres(url.to_owned()));
+        for (text, expected) in [
+            ("postgres://ana@db/contesta", postgres("postgres://ana@db/contesta")),
+            ("postgresql://db/contesta", postgres("postgresql://db/contesta")),
+            ("sqlite:///srv/contesta.db", sqlite("/srv/contesta.db")),
+            ("sqlite:contesta.db", sqlite("contesta.db")),
+            ("data/contesta.db", sqlite("data/contesta.db")),
+            ("mysql://db/contesta", Err(NoStore)),
+            ("sqlite://", Err(NoStore)),
+            ("", Err(NoStore)),
+        ] {
+            assert_eq!(text.parse(), expected, "{text}");
+        }
     }
 
     #[test]

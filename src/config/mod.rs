@@ -7,7 +7,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
+
+use thiserror::Error;
 
 mod load;
 pub mod network;
@@ -75,6 +78,11 @@ pub enum StoreUrl {
     /// A whole `postgres://` URL.
     Postgres(String),
 }
+
+/// A text names no store. It may hold a password, so it is not repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("this is no store: write a SQLite file like data/contesta.db, or postgres://user:password@host/contesta")]
+pub struct NoStore;
 
 /// What is too much.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,6 +152,12 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// The store when none is named: a SQLite file in the data folder.
+    #[must_use]
+    pub fn default_store(&self) -> StoreUrl {
+        StoreUrl::Sqlite(self.paths.data.join("contesta.db"))
+    }
+
     /// The trunk that an address belongs to; `None` is a stranger.
     #[must_use]
     pub fn trunk_of(&self, source: IpAddr) -> Option<&Trunk> {
@@ -178,6 +192,30 @@ impl Default for Config {
             }],
             log: Log { filter: "info".to_owned(), format: LogFormat::Text },
         }
+    }
+}
+
+impl StoreUrl {
+    /// As the store takes it, password and all: not for logs.
+    #[must_use]
+    pub fn to_url(&self) -> String {
+        match self {
+            Self::Sqlite(path) => path.display().to_string(),
+            Self::Postgres(url) => url.clone(),
+        }
+    }
+}
+
+/// `postgres://…`, `sqlite:///path`, `sqlite:path` or a bare path.
+impl FromStr for StoreUrl {
+    type Err = NoStore;
+
+    fn from_str(text: &str) -> Result<Self, NoStore> {
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return Ok(Self::Postgres(text.to_owned()));
+        }
+        let path = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")).unwrap_or(text);
+        if path.is_empty() || path.contains("://") { Err(NoStore) } else { Ok(Self::Sqlite(path.into())) }
     }
 }
 
