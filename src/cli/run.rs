@@ -54,8 +54,8 @@ pub struct Args {
 /// Messages that may wait for the signalling thread: two seconds of digits, play ends and answers of 2,000 calls.
 const INBOX_CAPACITY: usize = 65_536;
 
-/// How long calls go on after the first signal, and how long they may take to end after the second.
-const DRAIN: Drain = Drain { patience: Duration::from_secs(60), last_words: Duration::from_secs(5) };
+/// How long calls may take to end in order when draining is over, or after the second signal.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// How long the last call records may take to reach the store.
 const LAST_RECORDS: Duration = Duration::from_secs(10);
@@ -94,6 +94,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         call: call::Limits { silent_after: Some(config.rtp.silence), max_call: config.limits.max_call },
     };
     let snapshot = Snapshot::new(tenants, routes, config.clone());
+    let drain = Drain { patience: config.limits.drain, last_words: LAST_WORDS };
     let (writing, mut written) = tokio::sync::mpsc::channel(1);
     let signalling = Signalling {
         exchange: Exchange::new(user_agent, Arc::new(snapshot), limits, entropy::ids()?),
@@ -110,7 +111,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         runtime: runtime.handle().clone(),
         requests: Arc::new(Semaphore::new(signalling::REQUESTS_MAX)),
         writing,
-        drain: DRAIN,
+        drain,
     };
     stop_on_signals(&runtime, sender);
     say_ready(&args, local, advertised, &published);

@@ -81,6 +81,8 @@ fn limits(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>)
     let calls = fields.optional("calls").and_then(|place| place.integer_in(1..=1_000_000, faults));
     set(&mut config.limits.calls, calls.and_then(|calls| u32::try_from(calls).ok()));
     set(&mut config.limits.max_call, longer_than_nothing(fields, "max_call", faults));
+    let drain = fields.optional("drain").and_then(|place| place.duration(faults));
+    set(&mut config.limits.drain, drain);
 }
 
 fn paths(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) {
@@ -220,13 +222,14 @@ mod tests {
     fn settings_are_read() {
         let config = read(
             "[sip]\nlisten = '10.0.0.5:5070'\nadvertised = '203.0.113.7'\nstrangers = 'ignore'\n\
-             [rtp]\nports = [30000, 30100]\nsilence = '20s'\n[paths]\ndata = '/var/lib/contesta'\n[limits]\ncalls = 10\n\
+             [rtp]\nports = [30000, 30100]\nsilence = '20s'\n[paths]\ndata = '/var/lib/contesta'\n[limits]\ncalls = 10\ndrain = '0s'\n\
              [[trunks]]\nname = 'carrier'\nsources = ['198.51.100.0/24']\ncalled_from = 'to'\n\
              [[trunks]]\nname = 'office'\nsources = ['10.0.0.0/8']\nadvertised = '10.0.0.5'\n",
         )
         .unwrap();
         assert_eq!((config.sip.listen.port(), config.rtp.ports, config.limits.calls), (5070, (30_000, 30_100), 10));
         assert_eq!(config.store, StoreUrl::Sqlite("/var/lib/contesta/contesta.db".into()));
+        assert_eq!((config.limits.drain, Config::default().limits.drain), (Duration::ZERO, Duration::from_secs(60)));
         let trunk = |address: &str| {
             config.trunk_of(address.parse().unwrap()).map(|trunk| (trunk.name.as_str(), trunk.called_from))
         };

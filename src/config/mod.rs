@@ -91,6 +91,8 @@ pub struct Limits {
     pub calls: u32,
     /// A call ends after this long, whatever happens in it.
     pub max_call: Duration,
+    /// How long calls may go on after the engine is told to stop; zero ends them at once.
+    pub drain: Duration,
 }
 
 /// Folders, relative to the working directory unless absolute.
@@ -181,7 +183,7 @@ impl Default for Config {
             },
             rtp: Rtp { address: None, ports: (10_000, 20_000), silence: Duration::from_secs(60) },
             store: StoreUrl::Sqlite(PathBuf::from("data/contesta.db")),
-            limits: Limits { calls: 2_000, max_call: Duration::from_secs(2 * 3_600) },
+            limits: Limits { calls: 2_000, max_call: Duration::from_secs(2 * 3_600), drain: Duration::from_secs(60) },
             paths: Paths { flows: "flows".into(), prompts: "prompts".into(), data: "data".into() },
             media: Media { workers: None },
             trunks: vec![Trunk {
