@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
+use jiff::Timestamp;
+use jiff::civil::DateTime;
 
 use crate::audio::{Codec, wav};
 use crate::edge::files;
@@ -86,7 +88,7 @@ fn value(args: &Args) -> anyhow::Result<Say> {
     Ok(match args.kind {
         SayKind::Cardinal => {
             let gender = if args.feminine { Gender::Feminine } else { Gender::Masculine };
-            let value = text.parse().with_context(|| format!("«{text}» is no whole number of 64 bits"))?;
+            let value = text.parse().ok().with_context(|| format!("«{text}» is no whole number of 64 bits"))?;
             Say::Cardinal { value, gender, apocope: args.apocope }
         }
         SayKind::Digits => Say::Digits(text.to_owned()),
@@ -96,11 +98,9 @@ fn value(args: &Args) -> anyhow::Result<Say> {
         SayKind::MoneyMxn => {
             Say::MoneyMxn(centavos(text).with_context(|| format!("«{text}» is no amount like 21.50"))?)
         }
-        SayKind::Date => Say::Date(text.parse().with_context(|| format!("«{text}» is no date like 2026-03-01"))?),
-        SayKind::Time => Say::Time(text.parse().with_context(|| format!("«{text}» is no time like 17:30"))?),
-        SayKind::Moment => {
-            Say::Moment(text.parse().with_context(|| format!("«{text}» is no moment like 2026-03-01T17:30"))?)
-        }
+        SayKind::Date => Say::Date(text.parse().ok().with_context(|| format!("«{text}» is no date like 2026-03-01"))?),
+        SayKind::Time => Say::Time(text.parse().ok().with_context(|| format!("«{text}» is no time like 17:30"))?),
+        SayKind::Moment => Say::Moment(moment(text)?),
         SayKind::Duration => Say::Duration(duration_text::parse(text)?),
         SayKind::Hours => {
             let (operators, _) = files::load_operators(&args.flows)?;
@@ -112,6 +112,15 @@ fn value(args: &Args) -> anyhow::Result<Say> {
         }
         SayKind::Spell => Say::Spell(text.to_owned()),
     })
+}
+
+/// The wall clock that callers hear. An offset could only be dropped, and then the hour might be another than was meant.
+fn moment(text: &str) -> anyhow::Result<DateTime> {
+    ensure!(
+        text.parse::<Timestamp>().is_err(),
+        "«{text}» has an offset: write the hour that callers hear, like 2026-03-01T17:30"
+    );
+    text.parse().ok().with_context(|| format!("«{text}» is no moment like 2026-03-01T17:30"))
 }
 
 /// `21`, `21.5`, `-21.50`, `1,250.00`.
@@ -172,6 +181,18 @@ fn json(word: &Word) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_is_a_wall_clock_and_its_slips_are_told_in_our_words() {
+        assert_eq!(moment("2026-03-01T17:30").unwrap(), jiff::civil::date(2026, 3, 1).at(17, 30, 0, 0));
+        for (text, why) in [
+            ("2026-03-01T17:30Z", "has an offset: write the hour that callers hear, like 2026-03-01T17:30"),
+            ("2026-03-01T17:30-06:00", "has an offset: write the hour that callers hear, like 2026-03-01T17:30"),
+            ("mañana", "is no moment like 2026-03-01T17:30"),
+        ] {
+            assert_eq!(format!("{:#}", moment(text).unwrap_err()), format!("«{text}» {why}"));
+        }
+    }
 
     #[test]
     fn amounts_are_read_exactly() {
