@@ -231,6 +231,9 @@ impl Run<'_> {
     }
 
     fn key(&mut self, digit: Digit) {
+        if self.session.live.after_secret && !self.session.listens() {
+            return self.trace("a key beyond the secret is forgotten");
+        }
         if !self.session.live.typed.push(digit) {
             self.trace("a key is lost: too many wait already");
         }
@@ -307,6 +310,7 @@ impl Run<'_> {
         if !self.session.listens() {
             return None;
         }
+        self.session.live.after_secret = false;
         let digit = self.session.live.typed.pop()?;
         self.input(Input::Digit(digit)).map(Todo::Do)
     }

@@ -41,6 +41,8 @@ pub(crate) struct Live {
     pub(crate) deadline: Option<(Instant, Why)>,
     /// True when the caller is gone: nothing is played any more.
     pub(crate) silent: bool,
+    /// A sensitive entry has ended and no step has listened since: keys that come are its tail, and are forgotten.
+    pub(crate) after_secret: bool,
     /// Wrong tries of `verify` steps in this call.
     pub(crate) wrong_tries: u8,
     next_play: u32,
@@ -145,6 +147,13 @@ impl Turn<'_> {
         self.live.typed = TypeAhead::default();
     }
 
+    /// A sensitive entry is over. What was keyed beyond its end may be part of the secret (a fifth digit of four): no later step
+    /// gets it, and the path does not show it.
+    pub(crate) fn end_secret(&mut self) {
+        self.clear_typed();
+        self.live.after_secret = true;
+    }
+
     /// True when the flow does something with this key wherever a step does not use it.
     pub(crate) fn is_global(&self, digit: Digit) -> bool {
         self.flow.global_key(digit).is_some()
@@ -192,6 +201,7 @@ impl Live {
             pending: None,
             deadline: None,
             silent: false,
+            after_secret: false,
             wrong_tries: 0,
             next_play: 0,
             next_request: 0,

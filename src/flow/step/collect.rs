@@ -36,7 +36,7 @@ const OPTIONS: &[Opt] = &[
     opt("no_input", Shape::Prompts, "Said before the prompt after silence."),
     opt("invalid", Shape::Prompts, "Said before the prompt after a wrong entry."),
     opt("confirm", Shape::Table, "Reads the entry back: `{ before, say, prompt, yes, redo }`."),
-    opt("sensitive", Shape::Flag, "The digits appear nowhere (false)."),
+    opt("sensitive", Shape::Flag, "The digits appear nowhere; what is keyed beyond them is forgotten (false)."),
     opt("skip_key", Shape::Key, "As the first key: the caller does not know it."),
     opt("cancel_key", Shape::Key, "The caller gives up."),
     opt("barge_in", Shape::Flag, "Keys work while the prompt plays (true)."),
@@ -226,6 +226,9 @@ impl Collect {
     /// The entry is over: it is confirmed, taken or refused.
     fn finish(&self, collecting: &mut Collecting, turn: &mut Turn<'_>) -> After {
         let entered = std::mem::take(&mut collecting.entered);
+        if self.sensitive {
+            turn.end_secret();
+        }
         turn.trace(format!("keys {}", self.shown(&entered)));
         let entry = match self.validate.read(&entered) {
             Ok(entry) if entered.len() >= self.min => entry,
@@ -554,5 +557,37 @@ on = { match = "fin", no_match = "fin", error = "fin" }
         assert!(!bench.path.iter().any(|line| line.contains("7391")), "{:?}", bench.path);
         assert!(bench.path.contains(&"keys ****".to_owned()), "{:?}", bench.path);
         assert!(!session.contains("739") && !format!("{:?}", bench.session()).contains("739"), "{session}");
+    }
+
+    /// A fifth digit of four is part of the secret: no later step gets it, whether it came with the fourth or behind it.
+    #[test]
+    fn what_is_keyed_beyond_a_secret_reaches_no_later_step() {
+        const ASK: &str = "[steps.preguntar.ask]\nservice = \"cuenta.verify\"\n\
+            args = { linea = \"${call.caller}\", ultimos4 = \"${clave}\" }\n\
+            on = { match = \"m\", no_match = \"m\", error = \"m\" }\n";
+        let flow = |next: &str, steps: &str| {
+            format!(
+                "[steps.a.play]\nprompt = [\"otra\"]\nbarge_in = false\non.next = \"clave\"\n\
+                 [steps.clave.collect]\ninto = \"clave\"\nprompt = [\"numero\"]\nmax = 4\nsensitive = true\n\
+                 on = {{ ok = \"{next}\", max_attempts = \"fin\" }}\n\
+                 {steps}\
+                 [steps.m.menu]\nprompt = [\"menu\"]\nkeys = {{ 5 = \"fin\" }}\non.max_attempts = \"fin\"\n[steps.fin.hangup]\n"
+            )
+        };
+        let quiet = |bench: &Bench| !bench.path.iter().any(|line| line.contains('5'));
+        // All five wait before the step listens.
+        let mut bench = Bench::of(&flow("m", ""));
+        bench.start();
+        bench.press("73915");
+        assert_eq!(bench.played(), ["says numero", "stops", "says menu"]);
+        assert!(quiet(&bench), "{:?}", bench.path);
+        // The fifth comes while the service is asked.
+        let mut bench = Bench::of(&flow("preguntar", ASK));
+        bench.start();
+        bench.played();
+        assert_eq!(bench.press("73915"), ["stops", "asks cuenta.verify linea=2221234567 ultimos4=7391"]);
+        assert_eq!(bench.answer("match", &[]), ["says menu"]);
+        assert!(bench.path.contains(&"a key beyond the secret is forgotten".to_owned()) && quiet(&bench), "{:?}", bench.path);
+        assert_eq!(bench.press("5"), ["stops", "ends hangup"], "the menu listens again");
     }
 }

@@ -193,6 +193,7 @@ impl Last4 {
         let secret = std::mem::take(&mut verifying.entered);
         turn.trace(format!("keys {}", "*".repeat(secret.len())));
         turn.clear_deadline();
+        turn.end_secret();
         verifying.asking = true;
         self.ask(secret, turn)
     }
@@ -319,6 +320,19 @@ cause = "unavailable"
         assert_eq!(bench.press("1"), ["stops", "says menu"]);
         assert!(bench.path.contains(&"locked out: too many wrong tries in this call".to_owned()));
         assert!(!bench.debug.contains("8361") && !bench.debug.contains("8362"), "{}", bench.debug);
+    }
+
+    /// A caller who keys ten digits where four are asked for leaves the other six neither to the menu nor in the path.
+    #[test]
+    fn what_is_keyed_beyond_the_secret_is_forgotten() {
+        let mut bench = Bench::of(VERIFY);
+        bench.start();
+        assert_eq!(bench.press("8361222222"), ["stops", "asks cuenta.verify linea=2221234567 ultimos4=8361"]);
+        assert_eq!(bench.answer("no_match", &[]), ["says mal numero"]);
+        assert_eq!(bench.press("83622"), ["stops", "asks cuenta.verify linea=2221234567 ultimos4=8362"]);
+        assert_eq!(bench.answer("no_match", &[]), ["says menu"]);
+        assert!(!bench.path.iter().any(|line| line.contains('2')), "{:?}", bench.path);
+        assert_eq!(bench.press("2"), ["stops", "ends hangup"], "the menu listens again");
     }
 
     #[test]
