@@ -11,6 +11,7 @@ use contesta::media::LegReport;
 use contesta::store::{Order, OrderKind, Store};
 use contesta::value::{Value, Values};
 use serde_json::json;
+use sqlx::{Connection, SqliteConnection};
 
 fn contesta(data: &Path, args: &[&str]) -> Output {
     command(args).arg("--data").arg(data).output().unwrap()
@@ -186,6 +187,35 @@ fn an_import_is_all_or_nothing() {
     let told = said(&import());
     assert!(told.contains(&format!("beneleit/repairs: 6 rows from {}", repairs.display())), "{told}");
     assert_eq!(told.lines().count(), 10, "{told}");
+}
+
+/// A database that fails midway: callers meet whole tables, new or old, and ops are told how many are new.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_the_database_breaks_off_says_what_it_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let url = Store::default_url(data);
+    Store::open(&url, data).await.unwrap().close().await;
+    let mut database = SqliteConnection::connect(&url).await.unwrap();
+    let breaks = "CREATE TRIGGER breaks BEFORE INSERT ON table_rows WHEN NEW.name = 'repairs' AND NEW.ordinal = 3 \
+                  BEGIN SELECT RAISE(ABORT, 'disk is full'); END";
+    sqlx::query(breaks).execute(&mut database).await.unwrap();
+    database.close().await.unwrap();
+
+    let import = |tables: &[&str]| {
+        let args = ["import", "--operator", "beneleit"];
+        refused(&contesta(data, &[&args, tables].concat()))
+    };
+    let alone = import(&["repairs"]);
+    assert!(alone.starts_with("error: nothing was imported: cannot replace the table repairs of beneleit"), "{alone}");
+    let second = import(&["coverage", "repairs"]);
+    let told = "error: 1 of 2 tables were replaced, each as a whole; the others are as they were: \
+                cannot replace the table repairs of beneleit";
+    assert!(second.starts_with(told), "{second}");
+    let store = Store::connect(&url, data).await.unwrap();
+    assert!(store.table("beneleit", "coverage").await.unwrap().is_some());
+    assert_eq!(store.table("beneleit", "repairs").await.unwrap(), None);
+    store.close().await;
 }
 
 fn opening() -> case::Open {

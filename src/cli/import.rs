@@ -1,4 +1,5 @@
-//! `contesta import [TABLE …]`: fills the tables of self-services from CSV files. One bad row, and nothing is changed.
+//! `contesta import [TABLE …]`: fills the tables of self-services from CSV files. One bad row, and nothing is changed. Then
+//! each table is replaced as a whole, one after the other: callers never meet half a table.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,6 +16,9 @@ use crate::service::import::{FAULTS_MAX, RowFault, csv_paths, read_table};
 use crate::store::TableRow;
 
 /// Import the tables of self-services.
+///
+/// Nothing is changed unless every row of every file is good. Then each table is replaced as a whole by itself: if the
+/// database fails midway, the message names the table it failed at, and that one and those after it are as they were.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only these tables (`coverage`).
@@ -108,7 +112,7 @@ fn read_all<'a>(
 
 async fn replace_all(ready: &[Ready<'_>], place: &StorePlace) -> anyhow::Result<()> {
     let store = place.prepare().await?;
-    for Ready { operator, table, file, rows } in ready {
+    for (done, Ready { operator, table, file, rows }) in ready.iter().enumerate() {
         let bar = ProgressBar::new(u64::try_from(rows.len())?).with_style(
             ProgressStyle::with_template("{prefix:24} {bar:30} {pos}/{len} rows")
                 .context("the progress bar's template")?,
@@ -116,10 +120,19 @@ async fn replace_all(ready: &[Ready<'_>], place: &StorePlace) -> anyhow::Result<
         bar.set_prefix(format!("{}/{}", operator.id, table.name));
         bar.enable_steady_tick(Duration::from_millis(100));
         let mut progress = |done: usize| bar.set_position(u64::try_from(done).unwrap_or(u64::MAX));
-        store.replace_table(&operator.id, &table.name, rows, &mut progress).await?;
+        let replaced = store.replace_table(&operator.id, &table.name, rows, &mut progress).await;
+        replaced.with_context(|| left_as_they_were(done, ready.len()))?;
         bar.finish_and_clear();
         println!("{}/{}: {} rows from {file}", operator.id, table.name, rows.len());
     }
     store.close().await;
     Ok(())
+}
+
+/// What a database that failed midway holds now.
+fn left_as_they_were(done: usize, all: usize) -> String {
+    match done {
+        0 => "nothing was imported".to_owned(),
+        _ => format!("{done} of {all} tables were replaced, each as a whole; the others are as they were"),
+    }
 }
