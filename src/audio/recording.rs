@@ -68,7 +68,7 @@ pub fn write(samples: &[i16], text: &str) -> Vec<u8> {
     file
 }
 
-/// What a file made by [`write`] says; `None` for any other file.
+/// What a file made by [`write()`] says; `None` for any other file.
 #[must_use]
 pub fn text_of(file: &[u8]) -> Option<String> {
     let body = file.strip_prefix(b"RIFF")?.get(4..)?.strip_prefix(b"WAVE")?;

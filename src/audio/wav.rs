@@ -25,7 +25,7 @@ pub fn write(samples: &[i16], rate: u32) -> Vec<u8> {
     file
 }
 
-/// Reads a WAV file of any kind that [`decode`] knows.
+/// Reads a WAV file of any kind that [`decode()`] knows.
 ///
 /// # Errors
 /// [`AudioError`] when it is damaged or something else.

@@ -1,6 +1,6 @@
 //! Load, check and run declared flows. Knows prompts and digits, not calls.
 //!
-//! [`load`] turns what ops write (TOML, read by [`source`]) into [`Flows`]: what is true. In them every target is an index,
+//! [`load()`] turns what ops write (TOML, read by [`source`]) into [`Flows`]: what is true. In them every target is an index,
 //! every prompt exists, every expression is typed, every step has a way out. [`Session`] runs one call through them; it is
 //! the only interpreter, for calls, `simulate` and tests alike. A step kind is one file in [`step`].
 

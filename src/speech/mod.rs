@@ -2,7 +2,7 @@
 //!
 //! Rules from the RAE's grammar as far as numbers need it: only *uno* and the hundreds change with gender; *uno* is cut before
 //! a masculine noun and before *mil*; *millón* takes «de» before its noun (`requirements.md` §2.6). One file a family: [`number`],
-//! [`digits`], [`time`], [`hours`], [`spell`]; their words with texts in [`vocabulary`].
+//! [`digits`], [`time`], [`hours`], [`spell`]; their words with texts in [`vocabulary()`].
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ pub enum Say {
 /// A piece of a spoken value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
-    /// The key of a recorded word of [`vocabulary`].
+    /// The key of a recorded word of [`vocabulary()`].
     Key(&'static str),
     /// Silence between groups.
     Pause(Duration),
