@@ -525,6 +525,27 @@ fn a_flood_of_transactions_is_bounded() {
     line.invited(&Call::new("d"));
 }
 
+/// A flood from outside keeps no call from its BYE; what one dialog sends is bounded as well.
+#[test]
+fn a_flood_of_transactions_leaves_room_for_dialogs() {
+    let mut settings = Settings::new(US.parse().unwrap());
+    (settings.max_transactions, settings.max_dialogs) = (1, 1);
+    let mut line = Line::with(settings);
+    let mut call = Call::new("a");
+    line.established(&mut call);
+    assert_eq!(statuses(&line.receive(Call::new("b").invite())), [503]);
+    for cseq in 2..6 {
+        assert_eq!(
+            statuses(&line.receive(call.request("OPTIONS", cseq, &format!("o{cseq}"), "", ""))),
+            [200],
+            "{cseq}"
+        );
+    }
+    assert_eq!(statuses(&line.receive(call.request("OPTIONS", 6, "o6", "", ""))), [503]);
+    line.advance(MINUTE);
+    assert_eq!(statuses(&line.receive(call.request("BYE", 7, "bye", "", ""))), [200]);
+}
+
 /// RFC 3581 and RFC 3261 §18.2.2.
 #[test]
 fn the_answer_goes_where_via_says() {

@@ -45,7 +45,8 @@ pub struct Settings {
     pub t4: Duration,
     /// At this many legs a new INVITE gets 503 with Retry-After.
     pub max_dialogs: usize,
-    /// At this many transactions of peers a new request gets 503 and leaves no trace, so that a flood cannot fill memory.
+    /// At this many transactions of peers a new request outside dialogs gets 503 and leaves no trace, so that a flood cannot fill
+    /// memory. Requests within dialogs have [`DIALOG_HEADROOM`] beyond it: a flood keeps no call from its BYE.
     pub max_transactions: usize,
 }
 
@@ -65,6 +66,10 @@ impl Settings {
         }
     }
 }
+
+/// Transactions of peers that each of [`Settings::max_dialogs`] may add beyond [`Settings::max_transactions`]: a BYE, and what
+/// crosses it.
+pub const DIALOG_HEADROOM: usize = 4;
 
 /// A SIP user agent over datagrams, without I/O.
 ///

@@ -10,7 +10,7 @@ use tracing::debug;
 
 use super::leg::{Leg, Pending, Stage};
 use super::transactions::ServerMachine;
-use super::{UserAgent, send};
+use super::{DIALOG_HEADROOM, UserAgent, send};
 use crate::ids::LegId;
 use crate::sip::action::{Action, EndCause, Event, Invitation};
 use crate::sip::cursor::text;
@@ -100,7 +100,11 @@ impl UserAgent {
     fn check(&self, envelope: &Envelope<'_>) -> Result<(), Refusal> {
         refusal::check_method(envelope.method)?;
         refusal::check_scheme(&envelope.uri)?;
-        if self.servers.len() >= self.settings.max_transactions {
+        let headroom = match envelope.to.tag() {
+            Some(_) => self.settings.max_dialogs.saturating_mul(DIALOG_HEADROOM),
+            None => 0,
+        };
+        if self.servers.len() >= self.settings.max_transactions.saturating_add(headroom) {
             return Err(Refusal::Unavailable { retry_after: FULL_RETRY_AFTER });
         }
         Ok(())
