@@ -165,4 +165,6 @@ pub enum Why {
     Timer(char),
     /// The 2xx has to be sent again until its ACK comes (RFC 3261 §13.3.1.4).
     Retransmit2xx,
+    /// Nothing: whoever set the timer is gone, and firing only takes it out of the index.
+    Stale,
 }

@@ -53,10 +53,15 @@ impl Timers {
         self.queue.first().copied()
     }
 
-    /// Owners whose deadline is not after `now`, in order of deadline.
+    /// Deadlines that are not after `now`, in order, with their owners.
     #[must_use]
-    pub fn due(&self, now: Instant) -> Vec<Owner> {
-        self.queue.iter().take_while(|(at, _)| *at <= now).map(|(_, owner)| *owner).collect()
+    pub fn due(&self, now: Instant) -> Vec<(Instant, Owner)> {
+        self.queue.iter().take_while(|(at, _)| *at <= now).copied().collect()
+    }
+
+    /// Takes out a deadline whose owner is gone.
+    pub fn forget(&mut self, at: Instant, owner: Owner) {
+        self.queue.remove(&(at, owner));
     }
 
     /// Deadlines in the index.
@@ -89,7 +94,10 @@ mod tests {
         timers.arm(Owner::Server(1), &mut first, later(1));
         timers.arm(Owner::Leg(LegId(7)), &mut second, later(2));
         timers.arm(Owner::Server(1), &mut first, later(3));
-        assert_eq!(timers.due(start + Duration::from_secs(2)), [Owner::Leg(LegId(7))]);
+        assert_eq!(
+            timers.due(start + Duration::from_secs(2)),
+            [(start + Duration::from_secs(2), Owner::Leg(LegId(7)))]
+        );
         assert_eq!(timers.first(), second.map(|at| (at, Owner::Leg(LegId(7)))));
         timers.arm(Owner::Leg(LegId(7)), &mut second, None);
         timers.arm(Owner::Server(1), &mut first, None);

@@ -115,26 +115,34 @@ impl UserAgent {
         self.receive(now, source, datagram, out);
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) next, and why.
+    /// When to call [`handle_timeout`](Self::handle_timeout) next, and why. `None` only when no timer is set.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Why)> {
         let (at, owner) = self.timers.first()?;
+        // An entry without owner has to fire as well: it would hide all later ones for ever.
+        Some((at, self.why(owner).unwrap_or(Why::Stale)))
+    }
+
+    /// What this owner waits for; `None` when it is gone, or waits for nothing.
+    fn why(&self, owner: Owner) -> Option<Why> {
         let timer = |polled: Option<(Instant, char)>| polled.map(|(_, letter)| Why::Timer(letter));
-        let why = match owner {
-            Owner::Server(id) => timer(self.servers.get(id)?.machine.poll_timeout())?,
-            Owner::Client(id) => timer(self.clients.get(&id)?.machine.poll_timeout())?,
+        match owner {
+            Owner::Server(id) => timer(self.servers.get(id)?.machine.poll_timeout()),
+            Owner::Client(id) => timer(self.clients.get(&id)?.machine.poll_timeout()),
             Owner::Leg(id) => match self.legs.get(&id)?.stage {
                 // Behind a CANCEL: 64·T1, the time that timer B would have given the INVITE (RFC 3261 §9.1).
-                Stage::Outgoing(_) => Why::Timer('B'),
-                Stage::Incoming | Stage::Established | Stage::Ending => Why::Retransmit2xx,
+                Stage::Outgoing(_) => Some(Why::Timer('B')),
+                Stage::Incoming | Stage::Established | Stage::Ending => Some(Why::Retransmit2xx),
             },
-        };
-        Some((at, why))
+        }
     }
 
     /// Fires every timer due at `now`.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Action>) {
-        for owner in self.timers.due(now) {
+        for (at, owner) in self.timers.due(now) {
+            if self.why(owner).is_none() {
+                self.timers.forget(at, owner);
+            }
             self.fire(now, owner, out);
         }
     }
@@ -215,4 +223,26 @@ impl UserAgent {
 /// Adds a datagram to what is to be done.
 fn send(destination: SocketAddr, datagram: Bytes, out: &mut Vec<Action>) {
     out.push(Action::Send { destination, datagram });
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "an arbitrary instant to count from")]
+
+    use super::*;
+
+    /// No code path leaves such an entry; if one ever does, it must not stop every other timer.
+    #[test]
+    fn a_timer_whose_owner_is_gone_hides_no_other() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut agent = UserAgent::new(Settings::new(SocketAddr::from(([192, 0, 2, 10], 5060))), Ids::from_seed(1));
+        agent.timers.arm(Owner::Server(7), &mut None, Some(start));
+        agent.timers.arm(Owner::Leg(LegId(7)), &mut None, Some(start + second));
+        assert_eq!(agent.poll_timeout(), Some((start, Why::Stale)));
+        let mut out = Vec::new();
+        agent.handle_timeout(start, &mut out);
+        assert_eq!(agent.poll_timeout(), Some((start + second, Why::Stale)));
+        agent.handle_timeout(start + second, &mut out);
+        assert_eq!((agent.poll_timeout(), out), (None, Vec::new()));
+    }
 }
