@@ -10,6 +10,9 @@ use super::{CalledFrom, Config, LogFormat, Network, NoStore, Strangers, Trunk};
 use crate::document::{self, Fields, Place};
 use crate::fault::{Fault, SourceFile};
 
+/// No call that is worth waiting for goes on longer; and a sum of an instant and this cannot overflow.
+const DRAIN_MAX: Duration = Duration::from_secs(24 * 3_600);
+
 /// The settings of a file; what it does not name keeps its default.
 ///
 /// # Errors
@@ -81,8 +84,13 @@ fn limits(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>)
     let calls = fields.optional("calls").and_then(|place| place.integer_in(1..=1_000_000, faults));
     set(&mut config.limits.calls, calls.and_then(|calls| u32::try_from(calls).ok()));
     set(&mut config.limits.max_call, longer_than_nothing(fields, "max_call", faults));
-    let drain = fields.optional("drain").and_then(|place| place.duration(faults));
-    set(&mut config.limits.drain, drain);
+    if let Some(place) = fields.optional("drain") {
+        let drain = place.duration(faults);
+        if drain.is_some_and(|drain| drain > DRAIN_MAX) {
+            faults.push(place.fault("«drain» must not be longer than a day"));
+        }
+        set(&mut config.limits.drain, drain);
+    }
 }
 
 fn paths(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) {
@@ -240,6 +248,15 @@ mod tests {
             |address: &str| config.advertised_to(address.parse().unwrap()).map(|address| address.to_string());
         assert_eq!(advertised("10.9.9.9").as_deref(), Some("10.0.0.5"));
         assert_eq!(advertised("198.51.100.9").as_deref(), Some("203.0.113.7"));
+    }
+
+    #[test]
+    fn draining_ends_within_a_day() {
+        let read = |text: &str| read(text).map(|config| config.limits.drain.as_secs());
+        assert_eq!(read("[limits]\ndrain = '1d'"), Ok(86_400));
+        let faults = read("[limits]\ndrain = '400000000d'").unwrap_err();
+        let told: Vec<&str> = faults.iter().map(|fault| fault.message.as_str()).collect();
+        assert_eq!(told, ["«drain» must not be longer than a day"]);
     }
 
     #[test]
