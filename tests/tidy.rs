@@ -66,12 +66,11 @@ fn imports_point_down_only() {
             wrong.push(format!("{}: module «{module}» has no row in the table of arrows", path.display()));
             continue;
         };
-        for (number, line) in text.lines().enumerate() {
-            for target in crate_paths(line) {
-                let fine = target == module || LEAVES.contains(&target) || targets.contains(&target);
-                if !fine && allowed.contains_key(target) {
-                    wrong.push(format!("{}:{}: {module} → {target}", path.display(), number + 1));
-                }
+        for (number, target) in crate_paths(&text) {
+            let target = target.as_str();
+            let fine = target == module || LEAVES.contains(&target) || targets.contains(&target);
+            if !fine && allowed.contains_key(target) {
+                wrong.push(format!("{}:{number}: {module} → {target}", path.display()));
             }
         }
     }
@@ -200,17 +199,61 @@ fn module_of(path: &Path) -> String {
     first.strip_suffix(".rs").map_or(first.clone(), str::to_owned)
 }
 
-/// The modules that a line names as `crate::module`.
-fn crate_paths(line: &str) -> Vec<&str> {
-    let code = line.split("//").next().unwrap_or_default();
-    code.match_indices("crate::")
-        .filter_map(|(at, found)| {
-            let rest = code.get(at + found.len()..)?;
-            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-            rest.get(..end)
-        })
-        .filter(|module| !module.is_empty())
-        .collect()
+/// The modules that a file names as `crate::module` or in `crate::{module, other::Name}`, with the lines they stand in.
+fn crate_paths(text: &str) -> Vec<(usize, String)> {
+    let code: String =
+        text.lines().map(|line| line.split("//").next().unwrap_or_default()).flat_map(|line| [line, "\n"]).collect();
+    let mut found = Vec::new();
+    for (at, prefix) in code.match_indices("crate::") {
+        let rest = &code[at + prefix.len()..];
+        let line = code[..at].matches('\n').count() + 1;
+        match rest.strip_prefix('{') {
+            Some(group) => found.extend(heads(group).into_iter().map(|module| (line, module))),
+            None => found.push((line, head(rest))),
+        }
+    }
+    found.retain(|(_, module)| !module.is_empty());
+    found
+}
+
+/// The first name of a path.
+fn head(path: &str) -> String {
+    path.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+/// The first names of the paths in a group of imports, up to the brace that closes it; groups within are parts of a path.
+fn heads(group: &str) -> Vec<String> {
+    let (mut depth, mut from, mut found) = (0, 0, Vec::new());
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            ',' | '}' if depth == 0 => {
+                found.push(head(&group[from..at]));
+                from = at + 1;
+            }
+            _ => {}
+        }
+        if c == '}' && from == at + 1 {
+            break;
+        }
+    }
+    found
+}
+
+#[test]
+fn imports_are_read_in_every_form() {
+    let text = "use crate::flow;\nuse crate::{\n    call::{self, Call}, // crate::cli\n    edge,\n};\nlet x = crate::ids::Ids;";
+    let read: Vec<_> = crate_paths(text);
+    let read: Vec<_> = read.iter().map(|(line, module)| (*line, module.as_str())).collect();
+    assert_eq!(read, [(1, "flow"), (2, "call"), (2, "edge"), (6, "ids")]);
+}
+
+#[test]
+fn tests_are_skipped_and_what_follows_them_is_read() {
+    let text = "a\n#[cfg(test)]\nmod bench;\nb\n    #[cfg(test)]\n    fn x() {\n        y\n    }\nc\n#[cfg(test)]\nmod tests {\n    z\n}";
+    let read: Vec<_> = production(text);
+    assert_eq!(read, [(1, "a"), (4, "b"), (9, "c")]);
 }
 
 /// Files that their parent declares below `#[cfg(test)]`.
@@ -229,10 +272,24 @@ fn test_only(all: &[(PathBuf, String)]) -> Vec<PathBuf> {
     found
 }
 
-/// The numbered lines of a file before its tests.
-fn production(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines()
-        .enumerate()
-        .take_while(|(_, line)| line.trim() != "#[cfg(test)]")
-        .map(|(index, line)| (index + 1, line))
+/// The numbered lines of a file without the items behind `#[cfg(test)]`: a line that ends in `;` or opens a block that ends at
+/// a brace of the same indentation, as rustfmt writes it.
+fn production(text: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let mut lines = text.lines().zip(1..).map(|(line, number)| (number, line));
+    while let Some((number, line)) = lines.next() {
+        if line.trim() != "#[cfg(test)]" {
+            found.push((number, line));
+            continue;
+        }
+        let indentation = line.len() - line.trim_start().len();
+        let closing = format!("{}}}", " ".repeat(indentation));
+        for (_, line) in lines.by_ref() {
+            let whole = line.len() - line.trim_start().len() == indentation && line.ends_with([';', '}']);
+            if whole || line == closing {
+                break;
+            }
+        }
+    }
+    found
 }
