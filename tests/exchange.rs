@@ -75,3 +75,5 @@ mod crowd;
 mod dialog;
 #[path = "exchange/fault.rs"]
 mod fault;
+#[path = "exchange/mutants.rs"]
+mod mutants;

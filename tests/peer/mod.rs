@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods, reason = "an arbitrary instant to count from")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
+pub mod mutation;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

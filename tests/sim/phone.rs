@@ -347,6 +347,10 @@ impl Sim {
     }
 
     pub(super) fn phone_receives(&mut self, phone: usize, bytes: &Bytes) {
+        // What is said of other people's calls is not for this telephone.
+        if header(bytes, "Call-ID").is_none_or(|id| id != self.phones[phone].name) {
+            return;
+        }
         let ms = self.ms();
         self.phones[phone].note(ms, false, bytes);
         match status(bytes) {
