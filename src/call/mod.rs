@@ -532,6 +532,10 @@ impl Call {
         let caller_left = !matches!(self.stage, Stage::Closing);
         if caller_left {
             self.record.cause = cause.explain();
+            // Before the answer as behind it: who gives up was not refused. The flow may still say more.
+            if self.record.result.is_empty() && matches!(cause, EndCause::Cancelled | EndCause::RemoteBye) {
+                self.record.result = "abandono".into();
+            }
         }
         self.close_quietly(out);
         if self.flow == Part::NotBegun {

@@ -28,7 +28,8 @@ pub struct CallRecord {
     pub answered: Option<Timestamp>,
     /// When the last leg closed.
     pub ended: Timestamp,
-    /// What the call came to, as the flow says (`tag`: `bloqueo`), or `abandono`, `informacion`, `rechazada`.
+    /// What the call came to, as the flow says (`tag`: `bloqueo`), or `abandono` (the caller left, also before
+    /// the answer), `informacion`, `rechazada` (we refused).
     pub result: String,
     /// Who ended it and how, one line.
     pub cause: String,

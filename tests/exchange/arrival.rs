@@ -51,7 +51,7 @@ fn a_call_cancelled_before_its_answer_is_487_and_one_record() {
     assert_eq!(sim.phones[phone].finals, [487]);
     sim.assert_idle();
     let record = sim.record();
-    assert_eq!((record.result.as_str(), record.answered), ("rechazada", None));
+    assert_eq!((record.result.as_str(), record.answered), ("abandono", None));
     assert_scenario!("cancelled", format!("{}\n{}", sim.phones[phone].ladder(), told(record)));
 }
 
