@@ -80,7 +80,12 @@ impl Pending {
                         .for_each(|kept| self.spooled(kept));
                 }
                 Write::Order(order) => {
-                    self.orders.remove(&(order.operator.clone(), order.kind, order.subject().to_owned()));
+                    // An earlier order of the same subject may own the key: the one that failed was only its repetition.
+                    let subject = (order.operator.clone(), order.kind, order.subject().to_owned());
+                    if self.orders.get(&subject) == Some(&order.folio) {
+                        self.orders.remove(&subject);
+                    }
+                    backlog.iter().filter(|kept| is_order_of(kept, &subject)).for_each(|kept| self.spooled(kept));
                 }
                 Write::SaveCall(_) | Write::Enqueue(_) => {}
             }
@@ -102,7 +107,8 @@ impl Pending {
         }
         self.cases.insert(case.folio.clone(), case);
         while self.recent.len() > RECENT_MAX {
-            if let Some(oldest) = self.recent.pop_front() {
+            // What the spool opens or changes is not the database's yet: it stays until the replay.
+            if let Some(oldest) = self.recent.pop_front().filter(|oldest| !self.waiting.contains(oldest)) {
                 self.forget(&oldest);
             }
         }
@@ -119,6 +125,12 @@ impl Pending {
             self.remember(case);
         }
     }
+}
+
+/// Whether this entry orders something for (operator, kind, subject).
+fn is_order_of(entry: &Entry, (operator, kind, subject): &(String, OrderKind, String)) -> bool {
+    matches!(&entry.write, Write::Order(order)
+        if order.operator == *operator && order.kind == *kind && order.subject() == subject)
 }
 
 /// Retries come within a call's life; so many cases are minutes of the largest operator.
@@ -205,6 +217,37 @@ mod tests {
         assert!(pending.case_by_key("beneleit", &key(&kept)).is_some());
         assert!(pending.case_by_key("beneleit", &key(&lost)).is_none());
         assert_eq!(pending.order("beneleit", OrderKind::LineSuspension, "2221234567"), None);
+    }
+
+    /// A second order for the same line could not be kept: the first one still waits, and still answers.
+    #[test]
+    fn a_failed_order_does_not_take_the_key_of_an_earlier_one() {
+        let mut ids = Ids::from_seed(3);
+        let (first, second) = (opening(&mut ids), opening(&mut ids));
+        let known = |pending: &Pending| pending.order("beneleit", OrderKind::LineSuspension, "2221234567").cloned();
+        let (backlog, failed) = ([order(&first)], [order(&second)]);
+        let mut pending = Pending::default();
+        backlog.iter().chain(&failed).for_each(|entry| pending.spooled(entry));
+        pending.unspool(&failed, &backlog);
+        assert_eq!(known(&pending), Some(folio(&first)));
+        // The same folio twice: the repetition failed, the first is kept.
+        pending.unspool(&backlog, &backlog);
+        assert_eq!(known(&pending), Some(folio(&first)));
+        pending.unspool(&backlog, &[]);
+        assert_eq!(known(&pending), None);
+    }
+
+    /// A case of the database that the spool changes is not forgotten when newer ones push it out.
+    #[test]
+    fn a_case_that_waits_in_the_spool_outlives_the_bound() {
+        let mut ids = Ids::from_seed(4);
+        let changed = opening(&mut ids);
+        let mut pending = Pending::default();
+        pending.remember(as_case(&changed));
+        pending.spooled(&change(&changed, State::Escalated));
+        (0..=RECENT_MAX).for_each(|_| pending.remember(as_case(&opening(&mut ids))));
+        assert_eq!(state(&pending, &changed), Some(State::Escalated));
+        assert!(pending.waiting_case(&folio(&changed)).is_some());
     }
 
     /// At the bound the oldest of the database's cases go; one that only the spool holds stays.
