@@ -1,6 +1,5 @@
 //! A running engine that is told to stop while a call goes on, seen from the caller's socket.
 #![expect(
-    clippy::unwrap_used,
     clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "tests of the whole program write files, start processes and speak SIP by hand"
