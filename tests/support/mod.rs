@@ -52,9 +52,18 @@ impl Engine {
         Self::start_with(data, &[])
     }
 
+    /// The same with a log at this level.
+    pub fn start_logging(data: &Path, level: &str) -> Self {
+        Self::launch(contesta().env("CONTESTA_LOG", format!("contesta={level}")), data, &[])
+    }
+
     /// The same with more arguments.
     pub fn start_with(data: &Path, arguments: &[&str]) -> Self {
-        let mut process = contesta()
+        Self::launch(&mut contesta(), data, arguments)
+    }
+
+    fn launch(command: &mut Command, data: &Path, arguments: &[&str]) -> Self {
+        let mut process = command
             .args(["run", "--sip", "127.0.0.1:0", "--json", "--data"])
             .arg(data)
             .args(arguments)
@@ -131,7 +140,7 @@ impl Drop for Engine {
 /// The program under test, in the package's folder (its flows and prompts are there).
 pub fn contesta() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_contesta"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).env_remove("CONTESTA_STORE_URL");
     command
 }
 

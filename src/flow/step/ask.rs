@@ -109,7 +109,7 @@ impl StepKind for Ask {
     fn handle(&self, asking: &mut Asking, input: Input, turn: &mut Turn<'_>) -> After {
         match input {
             Input::Answered(Answer::Result { result, values }) => {
-                turn.trace(format!("{} answers {result}{}", self.service, shown(&values)));
+                turn.trace(format!("{} answers {result}{}", self.service, named(&values)));
                 for (name, slot) in &self.into {
                     turn.set(*slot, values.get(name).cloned());
                 }
@@ -182,7 +182,14 @@ fn leave(asking: &mut Asking, leave: Leave, turn: &mut Turn<'_>) -> After {
     After::Leave(leave)
 }
 
-/// The answer's values in brackets, for the call's path.
+/// The names of the answer's values in brackets, for the call's path. What a service knows of a customer stays out of it: a row
+/// may hold the very digits that a caller is asked for (pain 19).
+fn named(values: &Values) -> String {
+    let names: Vec<&str> = values.keys().map(String::as_str).collect();
+    if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
+}
+
+/// A case's values in brackets, for the call's path: folio, state and moments, nothing of the customer.
 pub(super) fn shown(values: &Values) -> String {
     if values.is_empty() {
         return String::new();
