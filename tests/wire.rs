@@ -109,6 +109,52 @@ fn baresip_records_the_greeting() {
     assert!(correlates_with_a_greeting(&heard.samples), "the recording holds none of the first prompts");
 }
 
+/// B-14, P-14, pain 19: the digits that prove who calls, and the row that holds them, are in no record, log or output.
+#[test]
+fn secret_digits_are_nowhere() {
+    let folder = Folder::new("secret");
+    let engine = Engine::start_logging(folder.path(), "trace");
+    let call = engine.call("*2363", &["--keys", "!3,!1,!4821", "--barge-in", "--linger", "500ms"]);
+    assert_eq!(call["keys_left"], 0, "{call:#}");
+    let calls = engine.ask(&["calls", "list"]).to_string();
+    assert!(calls.contains("billing."), "the verification was reached: {calls}");
+    let log = engine.log();
+    assert!(engine.stop());
+    let database =
+        ["contesta.db", "contesta.db-wal"].map(|file| std::fs::read(folder.path().join(file)).unwrap_or_default());
+    assert!(!calls.contains("4821"), "{calls}");
+    assert!(!log.contains("4821"), "{}", log.lines().find(|line| line.contains("4821")).unwrap());
+    // The imported table itself holds the secret; the records and the event log must not.
+    let text = database.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(
+        !text.contains("ultimos4 4821") && !text.contains("keys 4821") && !text.contains("key 4"),
+        "in the database"
+    );
+}
+
+/// The README's first command: no subcommand, and the engine answers.
+#[test]
+fn without_a_command_the_engine_runs() {
+    let folder = Folder::new("bare");
+    let package = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let settings = format!(
+        "[sip]\nlisten = \"127.0.0.1:0\"\n[paths]\nflows = \"{0}/flows\"\nprompts = \"{0}/prompts\"\n",
+        package.display()
+    );
+    std::fs::write(folder.path().join("contesta.toml"), settings).unwrap();
+    let mut process = Command::new(env!("CARGO_BIN_EXE_contesta"))
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(process.stdout.take().unwrap()), &mut line).unwrap();
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert!(line.starts_with("contesta answers on 127.0.0.1:"), "{line}");
+}
+
 /// With one fault in any file, `run` does not start, and says where and why.
 #[test]
 fn a_flow_with_a_fault_keeps_the_engine_from_starting() {

@@ -125,7 +125,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     match (report.status, report.keys_left) {
         (200, 0) => Ok(()),
         (200, left) => bail!("the call was over with {left} groups of keys still to press"),
-        (0, _) => bail!("no answer from {destination}: is contesta running there? Try «contesta run»"),
+        // 408 is also our own timer's verdict on a far end that never answered.
+        (0 | 408, _) => bail!("no answer from {destination}: is contesta running there? Try «contesta run»"),
         (status, _) => bail!("the call was refused with {status}"),
     }
 }
@@ -225,7 +226,7 @@ fn folio(heard: &[HeardPrompt]) -> Option<Folio> {
 
 fn print(args: &Args, report: &Report, heard: &[HeardPrompt], folio: Option<&Folio>) {
     let Some(answered) = report.answered_after else {
-        return println!("not answered: {}", report.status);
+        return println!("not answered");
     };
     println!(
         "answered after {} ms, first audio {} after that",

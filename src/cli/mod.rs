@@ -23,8 +23,9 @@ pub mod store;
 #[derive(Debug, Parser)]
 #[command(name = "contesta", version, about)]
 struct Cli {
+    /// Without one, the engine runs.
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -45,7 +46,7 @@ enum Command {
 /// Reads the command line and runs its command. A failure is told on standard error, with its causes, and ends with status 1.
 #[must_use]
 pub fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let command = Cli::parse().command.unwrap_or_else(|| Command::Run(run::Args::default()));
     if !matches!(command, Command::Run(_)) {
         pipe::end_with_the_reader();
     }

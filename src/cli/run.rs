@@ -29,7 +29,7 @@ use crate::sip::user_agent::Settings;
 use crate::store::Store;
 
 /// Answers calls until it is told to stop: Ctrl-C drains, a second one hangs up.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct Args {
     /// Settings of this machine; without it `contesta.toml`, if there is one here.
     #[arg(long)]
@@ -70,6 +70,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let Served { tenants, routes } = serving::load(&config.paths.flows, &config.paths.prompts)?;
     let operators: Vec<Arc<Operator>> = tenants.iter().map(|tenant| tenant.operator.clone()).collect();
 
+    // First of all that leaves a trace: a port that is taken must not make a database.
+    let socket = SipSocket::bind(config.sip.listen)
+        .with_context(|| format!("cannot listen on {}: another contesta may be running", config.sip.listen))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("store")
@@ -79,8 +82,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let store = runtime.block_on(open_store(&config, &operators))?;
 
     let (sender, inbox) = inbox(INBOX_CAPACITY).context("cannot make the inbox")?;
-    let socket = SipSocket::bind(config.sip.listen)
-        .with_context(|| format!("cannot listen on {}: is another contesta running?", config.sip.listen))?;
     let local = socket.local()?;
     let advertised = advertised(&config, local);
     let workers = start_workers(&config, &sender)?;

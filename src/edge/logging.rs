@@ -1,6 +1,6 @@
 //! Where log lines go: standard error, in the form and at the levels of `[log]`.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use anyhow::Context;
 use tracing_subscriber::EnvFilter;
@@ -18,6 +18,8 @@ pub fn start(log: &Log) -> anyhow::Result<()> {
     let filter = std::env::var(FILTER_VARIABLE).unwrap_or_else(|_| log.filter.clone());
     let filter = EnvFilter::try_new(&filter).with_context(|| format!("«{filter}» is no log filter"))?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    // Colours are for a terminal; in a file they stand between a key and its value.
+    let subscriber = subscriber.with_ansi(io::stderr().is_terminal());
     let started = match log.format {
         LogFormat::Text => subscriber.try_init(),
         LogFormat::Json => subscriber.json().try_init(),

@@ -49,7 +49,7 @@ pub fn load(flows: &Path, prompts: &Path) -> anyhow::Result<Served> {
             let loaded = audio.load(&operator.prompts);
             if let Some(first) = loaded.defects.first() {
                 warn!(
-                    "{}: {} prompts need someone, the first is {} ({}); «contesta prompts report» lists them",
+                    "{}: {} prompts have no audio that callers understand, the first is {} ({}); «contesta prompts report» lists them",
                     operator.id,
                     loaded.defects.len(),
                     first.key,
