@@ -114,11 +114,14 @@ const OFFERS: [&str; 3] = [
 
 #[test]
 fn whatever_is_answered_can_be_read_again_under_100_000_mutated_offers() {
-    let local: SocketAddr = "198.51.100.7:30000".parse().unwrap();
+    // The second offer is of IPv6: it is answered by an engine that has such an address.
+    let locals =
+        ["198.51.100.7:30000", "[2001:db8::7]:30000", "198.51.100.7:30000"].map(|local| local.parse().unwrap());
     let mut ids = Ids::from_seed(2);
     let (mut parsed, mut answered) = (0, 0);
     for input in 0..INPUTS {
-        let mutant = mutate(&mut ids, OFFERS[input as usize % OFFERS.len()].as_bytes());
+        let which = input as usize % OFFERS.len();
+        let (mutant, local): (_, SocketAddr) = (mutate(&mut ids, OFFERS[which].as_bytes()), locals[which]);
         let Ok(offer) = Offer::parse(&mutant) else { continue };
         parsed += 1;
         let Ok((answer, negotiated)) = sdp::answer(&offer, local, 1, 1, &[]) else { continue };
