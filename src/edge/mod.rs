@@ -14,6 +14,8 @@ pub mod phone;
 pub mod pipe;
 pub mod poll;
 pub mod prompt_audio;
+pub mod recording_file;
+pub mod recordings;
 pub mod rtp_socket;
 pub mod serving;
 pub mod signalling;

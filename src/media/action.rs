@@ -69,3 +69,24 @@ pub struct LegReport {
     /// Presses reported.
     pub digits: u32,
 }
+
+/// What became of a recording, for the call record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordingReport {
+    /// Its file below the recordings' folder.
+    pub file: String,
+    /// How long the file plays.
+    pub duration: Duration,
+    /// How much of it is silence because the disk did not keep up.
+    pub lost: Duration,
+    /// Why it was not begun, or broke off.
+    pub fault: Option<String>,
+}
+
+impl RecordingReport {
+    /// Nothing is missing.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.lost.is_zero() && self.fault.is_none()
+    }
+}
