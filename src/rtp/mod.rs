@@ -4,7 +4,9 @@
 //! RTCP is neither sent nor read.
 
 pub mod header;
+pub mod jitter_buffer;
 pub mod time;
 
 pub use header::{HEADER_LENGTH, RtpError, RtpHeader};
+pub use jitter_buffer::{Arrival, JitterBuffer, JitterCounts, JitterSettings, Playout};
 pub use time::{RtpTime, SequenceNumber, Ssrc};
