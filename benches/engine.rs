@@ -382,7 +382,7 @@ impl Generator {
                 call.last_audio = Some(now);
                 // The short prompt is three times as loud: its µ-law bytes differ from the long one's and from silence.
                 let loud =
-                    contesta::audio::g711::decode(contesta::audio::Codec::Pcmu, packet[PACKET - 1]).unsigned_abs();
+                    contesta::audio::g711::decode(contesta::audio::g711::Law::Mu, packet[PACKET - 1]).unsigned_abs();
                 if let Some(press) = &mut call.press
                     && loud > 9_000
                     && !press.answered

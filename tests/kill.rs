@@ -19,8 +19,9 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use contesta::audio::g711::{self, Law};
 use contesta::audio::recognise::recognise;
-use contesta::audio::{Clip, Codec, g711, wav};
+use contesta::audio::{Clip, Codec, wav};
 use contesta::edge::phone::{self, Script};
 use contesta::ids::Ids;
 use contesta::speech;
@@ -248,7 +249,7 @@ fn folios(samples: &[i16]) -> Vec<String> {
             .map(|key| {
                 let index = words.iter().position(|word| word == key).unwrap();
                 let clip = Clip::from_pcm(&tone(index));
-                (index, clip.pcmu.iter().map(|byte| g711::decode(Codec::Pcmu, *byte)).collect())
+                (index, clip.pcmu.iter().map(|byte| g711::decode(Law::Mu, *byte)).collect())
             })
             .collect();
     let recordings: Vec<Vec<i16>> = digits.iter().map(|(_, samples)| samples.clone()).collect();

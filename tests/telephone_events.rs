@@ -73,7 +73,7 @@ fn arriving(sent: &[Sent], fates: &[(bool, bool, usize)]) -> Vec<Sent> {
 /// How often each key is told by the receiver, and how often it should be.
 fn told_and_due(presses: &[Pressed], arriving: &[Sent]) -> ([u32; 16], [u32; 16]) {
     let (mut told, mut due) = ([0; 16], [0; 16]);
-    let mut events = TelephoneEvents::new();
+    let mut events = TelephoneEvents::new(8_000);
     for packet in arriving {
         events.handle_packet(&packet.header, &packet.block, |digit| told[usize::from(digit.event())] += 1);
     }

@@ -2,16 +2,8 @@
 
 use std::time::Duration;
 
-use super::g711;
-
-/// A speech codec of RFC 3551 that a leg can be in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Codec {
-    /// G.711 µ-law, static payload type 0, 8,000 samples a second, one byte a sample.
-    Pcmu,
-    /// G.711 A-law, static payload type 8.
-    Pcma,
-}
+use super::Codec;
+use super::g711::{self, Law};
 
 /// One prompt's audio in every codec we speak. One byte is one sample, 8,000 a second.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,8 +18,8 @@ impl Clip {
     /// Encodes `samples`, taken 8,000 times a second ([`Pcm::resample_to`](super::Pcm::resample_to)).
     #[must_use]
     pub fn from_pcm(samples: &[i16]) -> Self {
-        let encoded = |codec| samples.iter().map(|&sample| g711::encode(codec, sample)).collect();
-        Self { pcmu: encoded(Codec::Pcmu), pcma: encoded(Codec::Pcma) }
+        let encoded = |law| samples.iter().map(|&sample| g711::encode(law, sample)).collect();
+        Self { pcmu: encoded(Law::Mu), pcma: encoded(Law::A) }
     }
 
     /// The bytes as `codec` sends them.

@@ -3,34 +3,41 @@
 //! The tables are computed at compile time: one byte in, one sample out, and back by the 14 (µ-law) or 12 (A-law) upper
 //! bits of a 16-bit sample, which are all that the laws look at.
 
-use super::Codec;
+/// The two laws of G.711.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Law {
+    /// µ-law: PCMU.
+    Mu,
+    /// A-law: PCMA.
+    A,
+}
 
 /// The byte that plays as silence: the smallest positive value of either law.
 #[must_use]
-pub fn silence(codec: Codec) -> u8 {
-    match codec {
-        Codec::Pcmu => 0xff,
-        Codec::Pcma => 0xd5,
+pub fn silence(law: Law) -> u8 {
+    match law {
+        Law::Mu => 0xff,
+        Law::A => 0xd5,
     }
 }
 
 /// The 16-bit sample of one encoded byte.
 #[must_use]
-pub fn decode(codec: Codec, byte: u8) -> i16 {
-    let table = match codec {
-        Codec::Pcmu => &ULAW_SAMPLES,
-        Codec::Pcma => &ALAW_SAMPLES,
+pub fn decode(law: Law, byte: u8) -> i16 {
+    let table = match law {
+        Law::Mu => &ULAW_SAMPLES,
+        Law::A => &ALAW_SAMPLES,
     };
     table[usize::from(byte)] // 256 entries, so every byte has one
 }
 
 /// The encoded byte of one 16-bit sample.
 #[must_use]
-pub fn encode(codec: Codec, sample: i16) -> u8 {
+pub fn encode(law: Law, sample: i16) -> u8 {
     let bits = usize::from(sample.cast_unsigned());
-    match codec {
-        Codec::Pcmu => ULAW_BYTES[bits >> 2], // 16,384 entries for the upper 14 bits
-        Codec::Pcma => ALAW_BYTES[bits >> 4], // 4,096 entries for the upper 12 bits
+    match law {
+        Law::Mu => ULAW_BYTES[bits >> 2], // 16,384 entries for the upper 14 bits
+        Law::A => ALAW_BYTES[bits >> 4],  // 4,096 entries for the upper 12 bits
     }
 }
 
@@ -120,34 +127,34 @@ const fn alaw_expand(byte: u8) -> i16 {
 mod tests {
     use super::*;
 
-    const CODECS: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
+    const LAWS: [Law; 2] = [Law::Mu, Law::A];
 
     #[test]
     fn every_byte_comes_back_but_for_the_negative_zero_of_mu_law() {
         for byte in 0..=255 {
-            assert_eq!(encode(Codec::Pcma, decode(Codec::Pcma, byte)), byte);
+            assert_eq!(encode(Law::A, decode(Law::A, byte)), byte);
             // 0x7f and 0xff both mean 0; the law keeps the positive one.
-            assert_eq!(encode(Codec::Pcmu, decode(Codec::Pcmu, byte)), if byte == 0x7f { 0xff } else { byte });
+            assert_eq!(encode(Law::Mu, decode(Law::Mu, byte)), if byte == 0x7f { 0xff } else { byte });
         }
     }
 
     /// Every one of the 65,536 samples becomes the nearest value its segment offers: the error is at most half a step.
     #[test]
     fn every_sample_stays_within_half_a_step() {
-        for codec in CODECS {
+        for law in LAWS {
             let mut previous = i16::MIN;
             for sample in i16::MIN..=i16::MAX {
-                let decoded = decode(codec, encode(codec, sample));
-                assert!(decoded >= previous, "{codec:?}: {sample} decodes below its neighbour");
+                let decoded = decode(law, encode(law, sample));
+                assert!(decoded >= previous, "{law:?}: {sample} decodes below its neighbour");
                 previous = decoded;
                 let magnitude = i32::from(sample).abs();
-                let (largest, half_step) = match codec {
+                let (largest, half_step) = match law {
                     // Segments begin at 32·4·(2^n - 1) + …: the step doubles with each, from 8 to 1,024.
-                    Codec::Pcmu => (32_124, (4 << ((magnitude + 132) >> 7).max(1).ilog2()).min(512)),
-                    Codec::Pcma => (32_256, 8 << ((magnitude >> 8).max(1).ilog2())),
+                    Law::Mu => (32_124, (4 << ((magnitude + 132) >> 7).max(1).ilog2()).min(512)),
+                    Law::A => (32_256, 8 << ((magnitude >> 8).max(1).ilog2())),
                 };
                 let error = (i32::from(decoded) - i32::from(sample)).abs();
-                assert!(error <= half_step + 4 || magnitude > largest, "{codec:?}: {sample} became {decoded}");
+                assert!(error <= half_step + 4 || magnitude > largest, "{law:?}: {sample} became {decoded}");
             }
         }
     }
@@ -155,22 +162,22 @@ mod tests {
     /// Values of ITU-T G.711 tables 1a to 2b, scaled to 16 bits.
     #[test]
     fn the_recommendations_corner_values() {
-        fn check(codec: Codec, byte: u8, sample: i16) {
-            assert_eq!((decode(codec, byte), encode(codec, sample)), (sample, byte));
+        fn check(law: Law, byte: u8, sample: i16) {
+            assert_eq!((decode(law, byte), encode(law, sample)), (sample, byte));
         }
-        check(Codec::Pcmu, 0x80, 32_124);
-        check(Codec::Pcmu, 0x00, -32_124);
-        check(Codec::Pcmu, 0xff, 0);
-        check(Codec::Pcmu, 0xfe, 8);
-        check(Codec::Pcmu, 0x7e, -8);
-        check(Codec::Pcmu, 0xef, 132);
-        check(Codec::Pcma, 0xaa, 32_256);
-        check(Codec::Pcma, 0x2a, -32_256);
-        check(Codec::Pcma, 0xd5, 8);
-        check(Codec::Pcma, 0x55, -8);
-        check(Codec::Pcma, 0xc5, 264);
-        assert_eq!((encode(Codec::Pcmu, i16::MAX), encode(Codec::Pcmu, i16::MIN)), (0x80, 0x00));
-        assert_eq!((encode(Codec::Pcma, i16::MAX), encode(Codec::Pcma, i16::MIN)), (0xaa, 0x2a));
-        assert_eq!(CODECS.map(|codec| encode(codec, 0)), CODECS.map(silence));
+        check(Law::Mu, 0x80, 32_124);
+        check(Law::Mu, 0x00, -32_124);
+        check(Law::Mu, 0xff, 0);
+        check(Law::Mu, 0xfe, 8);
+        check(Law::Mu, 0x7e, -8);
+        check(Law::Mu, 0xef, 132);
+        check(Law::A, 0xaa, 32_256);
+        check(Law::A, 0x2a, -32_256);
+        check(Law::A, 0xd5, 8);
+        check(Law::A, 0x55, -8);
+        check(Law::A, 0xc5, 264);
+        assert_eq!((encode(Law::Mu, i16::MAX), encode(Law::Mu, i16::MIN)), (0x80, 0x00));
+        assert_eq!((encode(Law::A, i16::MAX), encode(Law::A, i16::MIN)), (0xaa, 0x2a));
+        assert_eq!(LAWS.map(|law| encode(law, 0)), LAWS.map(silence));
     }
 }

@@ -1,7 +1,11 @@
 //! Samples and codecs: G.711, decoding of prompt files, resampling, WAV.
 
 pub mod clip;
+mod codec;
 mod decode;
+mod decoder;
+mod encoder;
+mod frame;
 pub mod g711;
 mod pcm;
 pub mod recognise;
@@ -9,7 +13,11 @@ pub mod recording;
 mod resampler;
 pub mod wav;
 
-pub use clip::{Clip, Codec};
+pub use clip::Clip;
+pub use codec::{Codec, FRAME_MS};
 pub use decode::{AudioError, decode};
+pub use decoder::{Decoder, NoSound};
+pub use encoder::{Encoder, PAYLOAD_MAX};
+pub use frame::{FRAME_SAMPLES_MAX, Frame};
 pub use pcm::{Level, Pcm};
 pub use resampler::Resampler;

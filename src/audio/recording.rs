@@ -3,7 +3,8 @@
 //! The text lies in the file's `LIST INFO ICMT` chunk, so that a prompt whose text has changed since is found and made again, and
 //! a person's recording, which has no such mark, is never overwritten.
 
-use super::{Codec, Pcm, g711};
+use super::Pcm;
+use super::g711::{self, Law};
 
 /// How loud speech is made, in dB below a full-scale square wave: what telephone networks expect of a talker.
 const RMS_DBFS: f64 = -20.0;
@@ -44,7 +45,7 @@ pub fn master(pcm: &Pcm, lead_ms: usize, tail_ms: usize) -> Pcm {
 /// A µ-law WAV file (RFC 3551 §4.5.14 inside RIFF, format tag 7) of 8,000 samples a second that says `text`.
 #[must_use]
 pub fn write(samples: &[i16], text: &str) -> Vec<u8> {
-    let data: Vec<u8> = samples.iter().map(|sample| g711::encode(Codec::Pcmu, *sample)).collect();
+    let data: Vec<u8> = samples.iter().map(|sample| g711::encode(Law::Mu, *sample)).collect();
     let mut format = Vec::with_capacity(18);
     for field in [7_u16, 1] {
         format.extend(field.to_le_bytes()); // µ-law, one channel
@@ -147,7 +148,7 @@ mod tests {
         let decoded = decode(&file, "wav").unwrap();
         assert_eq!((decoded.rate, decoded.samples.len()), (8_000, mastered.samples.len()));
         let coded: Vec<i16> =
-            mastered.samples.iter().map(|s| g711::decode(Codec::Pcmu, g711::encode(Codec::Pcmu, *s))).collect();
+            mastered.samples.iter().map(|s| g711::decode(Law::Mu, g711::encode(Law::Mu, *s))).collect();
         assert_eq!(decoded.samples, coded);
         assert_eq!(text_of(&file).as_deref(), Some("veintiún"));
     }

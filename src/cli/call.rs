@@ -187,7 +187,10 @@ fn known_prompts(args: &Args) -> Vec<Known> {
 fn name(report: &Report, names: &[Known]) -> Vec<HeardPrompt> {
     let samples: Vec<Vec<i16>> = names
         .iter()
-        .map(|known| known.clip.bytes(report.codec).iter().map(|byte| g711::decode(report.codec, *byte)).collect())
+        .map(|known| {
+            let decoded = |law| known.clip.bytes(report.codec).iter().map(|byte| g711::decode(law, *byte)).collect();
+            report.codec.law().map(decoded).unwrap_or_default()
+        })
         .collect();
     recognise(&report.heard, &samples)
         .into_iter()

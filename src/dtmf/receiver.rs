@@ -23,18 +23,24 @@ const REMEMBERED: usize = 16;
 /// Blocks read of one packet; packing more than two events was never seen.
 const BLOCKS_MAX: usize = 8;
 
-/// 40 ms: the shortest pause between two presses that exchanges must tell apart (ITU-T Q.24), in RTP units.
-const PAUSE_MIN: i32 = 320;
+/// The shortest pause between two presses that exchanges must tell apart (ITU-T Q.24), in milliseconds.
+const PAUSE_MIN_MS: i32 = 40;
 
-/// One second in RTP units: loss that we bridge between two segments of a long press.
-const SEGMENT_LOSS_MAX: i32 = 8_000;
+/// Loss that we bridge between two segments of a long press, in milliseconds.
+const SEGMENT_LOSS_MAX_MS: i32 = 1_000;
 
-/// How far the timestamp moves to the next segment: by 0xFFFF units, or by what whole packets of up to 100 ms make of it.
-const FULL_SEGMENT: std::ops::RangeInclusive<i32> = 0xffff - 800..=0x1_0000;
+/// Longest packet, in milliseconds, of a sender that lets a segment end with a whole packet: the timestamp moves on by 0xFFFF
+/// units or by up to this much less.
+const PACKET_MAX_MS: i32 = 100;
+
+/// What a press may have grown across a restart of the stream, in milliseconds.
+const NEW_STREAM_GROWTH_MAX_MS: i32 = 200;
 
 /// Reads the telephone events of one leg.
 #[derive(Debug)]
 pub struct TelephoneEvents {
+    /// RTP units of a millisecond: 8, or 48 beside Opus.
+    units_per_ms: i32,
     /// The presses reported last; `newest` is the index of the latest, the one before it is the one before, around.
     presses: [Option<Pressed>; REMEMBERED],
     newest: usize,
@@ -57,10 +63,11 @@ struct Pressed {
 }
 
 impl TelephoneEvents {
-    /// Nothing pressed yet.
+    /// Nothing pressed yet. `clock_rate` is that of the payload type (`a=rtpmap:101 telephone-event/8000`).
     #[must_use]
-    pub fn new() -> Self {
-        Self { presses: [None; REMEMBERED], newest: 0 }
+    pub fn new(clock_rate: u32) -> Self {
+        let units_per_ms = i32::try_from(clock_rate / 1_000).unwrap_or(i32::from(u8::MAX));
+        Self { units_per_ms: units_per_ms.clamp(1, i32::from(u8::MAX)), presses: [None; REMEMBERED], newest: 0 }
     }
 
     /// Takes one packet whose payload type is that of telephone events; `pressed` is called with each digit that this packet is
@@ -93,8 +100,10 @@ impl TelephoneEvents {
         let known = (0..REMEMBERED).find_map(|age| {
             let index = (newest + REMEMBERED - age) % REMEMBERED;
             let press = self.presses.get(index).copied().flatten()?;
-            (press.contains(header, event) || (age == 0 && press.continues_on_new_stream(header, event)))
-                .then_some(index)
+            let per_ms = self.units_per_ms;
+            (press.contains(header, event, per_ms)
+                || (age == 0 && press.continues_on_new_stream(header, event, per_ms)))
+            .then_some(index)
         });
         if let Some(press) = known.and_then(|index| self.presses.get_mut(index)).and_then(Option::as_mut) {
             press.extend(header, event);
@@ -117,14 +126,8 @@ impl TelephoneEvents {
     }
 }
 
-impl Default for TelephoneEvents {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Pressed {
-    fn contains(&self, header: &RtpHeader, event: TelephoneEvent) -> bool {
+    fn contains(&self, header: &RtpHeader, event: TelephoneEvent, per_ms: i32) -> bool {
         if self.event != event.event || self.ssrc != header.ssrc {
             return false;
         }
@@ -141,10 +144,11 @@ impl Pressed {
             return false;
         }
         let after_end = begin.since(self.end);
-        let next_segment = (0..PAUSE_MIN).contains(&after_end)
+        let full_segment = 0xffff - PACKET_MAX_MS * per_ms..=0x1_0000;
+        let next_segment = (0..PAUSE_MIN_MS * per_ms).contains(&after_end)
             || (!self.ended
-                && (0..SEGMENT_LOSS_MAX).contains(&after_end)
-                && FULL_SEGMENT.contains(&begin.since(self.segment)));
+                && (0..SEGMENT_LOSS_MAX_MS * per_ms).contains(&after_end)
+                && full_segment.contains(&begin.since(self.segment)));
         // Three ends are sent in a row, and the next press has packets of its own before its end: a neighbour in the
         // sequence is no other press, however its timestamp has moved.
         let distance = header.sequence.since(self.sequence).unsigned_abs();
@@ -157,13 +161,13 @@ impl Pressed {
     }
 
     /// The key stays down while the sender starts a new stream: the duration goes on from where it was.
-    fn continues_on_new_stream(&self, header: &RtpHeader, event: TelephoneEvent) -> bool {
+    fn continues_on_new_stream(&self, header: &RtpHeader, event: TelephoneEvent, per_ms: i32) -> bool {
         let growth = i32::from(event.duration) - i32::from(self.duration);
         self.event == event.event
             && self.ssrc != header.ssrc
             && !self.ended
             && !header.marker
-            && (1..=NEW_STREAM_GROWTH_MAX).contains(&growth)
+            && (1..=NEW_STREAM_GROWTH_MAX_MS * per_ms).contains(&growth)
     }
 
     fn extend(&mut self, header: &RtpHeader, event: TelephoneEvent) {
@@ -198,9 +202,6 @@ impl Pressed {
     }
 }
 
-/// 200 ms in RTP units: what a press may have grown across a restart of the stream.
-const NEW_STREAM_GROWTH_MAX: i32 = 1_600;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,7 +226,7 @@ mod tests {
     }
 
     fn digits(rows: &[Row]) -> String {
-        let mut events = TelephoneEvents::new();
+        let mut events = TelephoneEvents::new(8_000);
         let mut digits = String::new();
         for row in rows {
             events.handle_packet(&header(row, SSRC), &block(row), |digit| digits.push(digit.as_char()));
@@ -315,9 +316,36 @@ mod tests {
         assert_eq!(digits(&lossy), "8");
     }
 
+    /// RFC 4733 §2.1: beside Opus the same times are six times as many units.
+    #[test]
+    fn at_48_000_units_a_second_pauses_and_segments_are_as_long() {
+        let digits_at = |rows: &[Row], clock_rate: u32| {
+            let (mut events, mut digits) = (TelephoneEvents::new(clock_rate), String::new());
+            for row in rows {
+                events.handle_packet(&header(row, SSRC), &block(row), |digit| digits.push(digit.as_char()));
+            }
+            digits
+        };
+        // A key held for four seconds, a packet each 20 ms; half of the third second is lost, and a border with it.
+        let held: Vec<Row> = (0..200_u32)
+            .map(|index| {
+                let elapsed = (index + 1) * 960;
+                let segment = (elapsed - 1) / 65_535;
+                (index == 0, index as u16, segment * 65_535, 8, index == 199, (elapsed - segment * 65_535) as u16)
+            })
+            .filter(|row| !(125..150).contains(&row.1))
+            .collect();
+        assert_eq!(digits_at(&held, 48_000), "8");
+        // Two presses whose markers are lost, 100 ms pressed and then 40 ms or 35 ms of pause, the first end lost too.
+        let press = |start: u32, sequence: u16| (false, sequence, start, 3, true, 4_800);
+        assert_eq!(digits_at(&[press(0, 1), press(4_800 + 1_920, 9)], 48_000), "33");
+        assert_eq!(digits_at(&[press(0, 1), press(4_800 + 1_680, 9)], 48_000), "3");
+        assert_eq!(digits_at(&[press(0, 1), press(4_800 + 1_680, 9)], 8_000), "33", "a pause of 210 ms");
+    }
+
     #[test]
     fn a_new_stream_reads_on_and_does_not_repeat_a_key_that_is_down() {
-        let mut events = TelephoneEvents::new();
+        let mut events = TelephoneEvents::new(8_000);
         let mut digits = String::new();
         let mut feed = |rows: &[Row], ssrc: u32| {
             for row in rows {
@@ -334,7 +362,7 @@ mod tests {
 
     #[test]
     fn packed_events_are_all_read_and_padding_is_not() {
-        let mut events = TelephoneEvents::new();
+        let mut events = TelephoneEvents::new(8_000);
         let mut digits = String::new();
         let packed = [[1, 0x8a, 1, 144], [2, 0x8a, 1, 144], [3, 0x0a, 0, 160]].concat();
         let row = (true, 1, 0, 0, false, 0);
@@ -351,7 +379,7 @@ mod tests {
     #[test]
     fn flash_and_stubs_are_no_digits() {
         assert_eq!(digits(&[(true, 1, 0, 16, true, 800), (true, 2, 0, 255, true, 800)]), "");
-        TelephoneEvents::new().handle_packet(&header(&(true, 1, 0, 0, false, 0), SSRC), &[1, 2, 3], |digit| {
+        TelephoneEvents::new(8_000).handle_packet(&header(&(true, 1, 0, 0, false, 0), SSRC), &[1, 2, 3], |digit| {
             panic!("{digit} out of three bytes")
         });
     }

@@ -62,7 +62,7 @@ impl Leg {
         Self {
             source: Source::new(settings.remote),
             reception: Reception::default(),
-            telephone_events: TelephoneEvents::new(),
+            telephone_events: TelephoneEvents::new(settings.codec.clock_rate()),
             heard: now,
             silence_reported: false,
             player: Player::default(),
@@ -116,9 +116,10 @@ impl Leg {
         self.source.handle_time(now);
         self.report_silence(now, out);
         let timestamp = self.timestamp;
-        self.timestamp = timestamp.plus(FRAME_SAMPLES as u32);
+        self.timestamp = timestamp.plus(self.settings.codec.frame_units());
         let (head, body) = packet.split_at_mut(HEADER_LENGTH);
-        let press = self.presses.next_packet(timestamp).zip(self.settings.telephone_event);
+        let clock_rate = self.settings.codec.clock_rate();
+        let press = self.presses.next_packet(timestamp, clock_rate).zip(self.settings.telephone_event);
         let (marker, payload_type, timestamp, length) = if let Some((press, payload_type)) = press {
             body.iter_mut().zip(press.payload).for_each(|(to, from)| *to = from);
             (press.marker, payload_type, press.timestamp, press.payload.len())
@@ -183,6 +184,9 @@ impl Leg {
     /// Learning opens again when the address in the SDP is another one than before.
     pub fn retarget(&mut self, settings: LegSettings, now: Instant) {
         self.source.describe(settings.remote);
+        if settings.codec.clock_rate() != self.settings.codec.clock_rate() {
+            self.telephone_events = TelephoneEvents::new(settings.codec.clock_rate());
+        }
         self.settings = LegSettings { ssrc: self.settings.ssrc, ..settings };
         // A hold may have kept the far end quiet.
         self.hear(now);
@@ -216,14 +220,14 @@ impl Leg {
 
 impl Presses {
     /// The packet of the press under way, or of the next one after its pause.
-    fn next_packet(&mut self, timestamp: RtpTime) -> Option<crate::dtmf::PressPacket> {
+    fn next_packet(&mut self, timestamp: RtpTime, clock_rate: u32) -> Option<crate::dtmf::PressPacket> {
         if self.sending.is_none() {
             if self.pause > 0 {
                 self.pause -= 1;
                 return None;
             }
             let (digit, length) = self.waiting.pop_front()?;
-            self.sending = Some(Press::new(digit, length, timestamp));
+            self.sending = Some(Press::new(digit, length, timestamp, clock_rate));
         }
         let packet = self.sending.as_mut().and_then(Press::next_packet);
         if packet.is_none() {

@@ -57,7 +57,7 @@ impl Listener {
             self.pcm.resize(end, 0);
         }
         for (sample, &byte) in self.pcm.iter_mut().skip(position).zip(payload) {
-            *sample = g711::decode(self.codec, byte);
+            *sample = self.codec.law().map_or(0, |law| g711::decode(law, byte));
         }
         let newest = placed.is_none() || self.stream.is_none_or(|stream| position > stream.position);
         if newest {

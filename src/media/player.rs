@@ -43,7 +43,7 @@ impl Player {
                 let left = samples(segment).saturating_sub(playing.offset);
                 let count = left.min(frame.len());
                 let (head, rest) = frame.split_at_mut(count);
-                head.fill(g711::silence(codec));
+                head.fill(silence(codec));
                 if let Segment::Clip(clip) = segment
                     && let Some(bytes) = clip.bytes(codec).get(playing.offset..playing.offset + count)
                 {
@@ -59,9 +59,14 @@ impl Player {
             }
         }
         // The loop above ends when all segments have left: a full frame with samples behind it has returned.
-        frame.fill(g711::silence(codec));
+        frame.fill(silence(codec));
         self.playing.take().map(|playing| playing.play)
     }
+}
+
+/// The byte that sounds like nothing.
+fn silence(codec: Codec) -> u8 {
+    codec.law().map_or(0, g711::silence)
 }
 
 /// How many samples a segment has, 8,000 a second.
