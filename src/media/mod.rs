@@ -1,14 +1,18 @@
 //! One leg's media, without I/O: packets and ticks in, packets and events out.
 
 pub mod action;
+pub mod bridge;
 mod leg;
 mod listener;
+pub mod mixer;
 mod player;
 mod reception;
 pub mod recorder;
 mod source;
 
 pub use action::{Event, LegReport, LegSettings, RecordingReport, Segment};
+pub use bridge::{Bridge, Role};
 pub use leg::{FRAME_SAMPLES, Leg, MAX_PACKET};
 pub use listener::Listener;
+pub use mixer::Mixer;
 pub use recorder::Recorder;
