@@ -10,8 +10,8 @@ use super::{CalledFrom, Config, LogFormat, Network, NoStore, Strangers, Trunk};
 use crate::document::{self, Fields, Place};
 use crate::fault::{Fault, SourceFile};
 
-/// No call that is worth waiting for goes on longer; and a sum of an instant and this cannot overflow.
-const DRAIN_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// Nothing that is waited for takes longer; and a sum of an instant and this cannot overflow.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// The settings of a file; what it does not name keeps its default.
 ///
@@ -77,20 +77,14 @@ fn rtp(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) {
             _ => faults.push(place.fault("expected the first and the last port, like [10000, 20000]")),
         }
     }
-    set(&mut config.rtp.silence, longer_than_nothing(fields, "silence", faults));
+    set(&mut config.rtp.silence, waiting(fields, "silence", faults));
 }
 
 fn limits(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) {
     let calls = fields.optional("calls").and_then(|place| place.integer_in(1..=1_000_000, faults));
     set(&mut config.limits.calls, calls.and_then(|calls| u32::try_from(calls).ok()));
-    set(&mut config.limits.max_call, longer_than_nothing(fields, "max_call", faults));
-    if let Some(place) = fields.optional("drain") {
-        let drain = place.duration(faults);
-        if drain.is_some_and(|drain| drain > DRAIN_MAX) {
-            faults.push(place.fault("«drain» must not be longer than a day"));
-        }
-        set(&mut config.limits.drain, drain);
-    }
+    set(&mut config.limits.max_call, waiting(fields, "max_call", faults));
+    set(&mut config.limits.drain, at_most_a_day(fields, "drain", faults).map(|(_, drain)| drain));
 }
 
 fn paths(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) {
@@ -153,13 +147,26 @@ fn advertised(fields: &mut Fields<'_>, faults: &mut Vec<Fault>) -> Option<IpAddr
     Some(address)
 }
 
-fn longer_than_nothing(fields: &mut Fields<'_>, key: &'static str, faults: &mut Vec<Fault>) -> Option<Duration> {
-    let place = fields.optional(key)?;
-    let duration = place.duration(faults)?;
+/// Longer than nothing, and at most a day.
+fn waiting(fields: &mut Fields<'_>, key: &'static str, faults: &mut Vec<Fault>) -> Option<Duration> {
+    let (place, duration) = at_most_a_day(fields, key, faults)?;
     if duration.is_zero() {
         faults.push(place.fault(format!("«{key}» must be longer than nothing")));
     }
     Some(duration)
+}
+
+fn at_most_a_day<'a>(
+    fields: &mut Fields<'a>,
+    key: &'static str,
+    faults: &mut Vec<Fault>,
+) -> Option<(Place<'a>, Duration)> {
+    let place = fields.optional(key)?;
+    let duration = place.duration(faults)?;
+    if duration > WAIT_MAX {
+        faults.push(place.fault(format!("«{key}» must not be longer than a day")));
+    }
+    Some((place, duration))
 }
 
 fn parsed<T: FromStr>(place: Option<Place<'_>>, expected: &str, faults: &mut Vec<Fault>) -> Option<T> {
@@ -250,13 +257,16 @@ mod tests {
         assert_eq!(advertised("198.51.100.9").as_deref(), Some("203.0.113.7"));
     }
 
+    /// A moment so far away cannot be written as one: the engine would stop at its first call.
     #[test]
-    fn draining_ends_within_a_day() {
-        let read = |text: &str| read(text).map(|config| config.limits.drain.as_secs());
-        assert_eq!(read("[limits]\ndrain = '1d'"), Ok(86_400));
-        let faults = read("[limits]\ndrain = '400000000d'").unwrap_err();
-        let told: Vec<&str> = faults.iter().map(|fault| fault.message.as_str()).collect();
-        assert_eq!(told, ["«drain» must not be longer than a day"]);
+    fn nothing_is_waited_for_longer_than_a_day() {
+        for (section, key) in [("limits", "drain"), ("limits", "max_call"), ("rtp", "silence")] {
+            let read = |value: &str| read(&format!("[{section}]\n{key} = '{value}'"));
+            assert!(read("1d").is_ok(), "{key}");
+            let faults = read("400000000d").unwrap_err();
+            let told: Vec<&str> = faults.iter().map(|fault| fault.message.as_str()).collect();
+            assert_eq!(told, [format!("«{key}» must not be longer than a day")]);
+        }
     }
 
     #[test]
