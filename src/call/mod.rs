@@ -28,12 +28,15 @@ use crate::sdp::{self, Negotiated, Offer};
 use crate::sip::{EndCause, Rejection};
 
 pub mod action;
+mod playback;
 pub mod record;
 pub mod tenant;
 
 pub use action::{Action, Event};
 pub use record::{CallRecord, PathEntry};
 pub use tenant::Tenant;
+
+use playback::Playback;
 
 /// Lines of path that a record holds at most; a longer call keeps its first ones and says so.
 pub const PATH_LINES_MAX: usize = 500;
@@ -62,6 +65,7 @@ pub struct Call {
     stage: Stage,
     session: Session,
     ledger: Ledger,
+    playback: Playback,
     stream: StreamIdentity,
     /// Where the far end sends to, once the socket is bound.
     local: Option<SocketAddr>,
@@ -168,6 +172,7 @@ impl Call {
             stage: Stage::Closing,
             session,
             ledger: Ledger::default(),
+            playback: Playback::default(),
             stream: StreamIdentity {
                 ssrc: (random >> 32) as u32,
                 first_sequence: random as u16,
@@ -219,7 +224,10 @@ impl Call {
             },
             Event::Ended(cause) => self.dialog_ended(now, &cause, out),
             Event::Media(media::Event::Digit(digit)) => self.pressed(now, digit, Road::TelephoneEvent, out),
-            Event::Media(media::Event::Played(play)) => self.tell_flow(now, flow::Event::Played(play), out),
+            Event::Media(media::Event::Played(play)) => {
+                self.playback.played(play);
+                self.tell_flow(now, flow::Event::Played(play), out);
+            }
             Event::Media(media::Event::Learned(address)) => {
                 self.note(now, "media", format!("sends to {address}, where the caller's packets come from"));
             }
@@ -260,7 +268,9 @@ impl Call {
                 (self.began.instant + self.limits.max_call, Why::MaxCall)
             }
         };
-        flow.map(|(at, why)| (at, Why::Flow(why))).into_iter().chain([limit]).min_by_key(|(at, _)| *at)
+        let flow = flow.map(|(at, why)| (at, Why::Flow(why)));
+        let unplayed = self.unplayed().map(|at| (at, Why::Unplayed));
+        flow.into_iter().chain(unplayed).chain([limit]).min_by_key(|(at, _)| *at)
     }
 
     /// Tells the call that the moment of [`Call::poll_timeout`] has come.
@@ -271,12 +281,23 @@ impl Call {
         } else if self.closing_since.is_some_and(|since| now.instant >= since + CLOSING_MAX) {
             self.note(now, "call", format!("parts that did not end: {}", self.unended()));
             [self.dialog, self.media, self.flow] = [Part::Over; 3];
+        } else if self.unplayed().is_some_and(|at| at <= now.instant)
+            && let Some(play) = self.playback.take_overdue(now.instant)
+        {
+            warn!("a media worker did not report the end of a prompt: the flow goes on without it");
+            self.note(now, "media", "the end of what played was not reported: the flow goes on".into());
+            self.tell_flow(now, flow::Event::Played(play), out);
         } else if self.flow == Part::Running {
             let mut actions = Vec::new();
             self.session.handle_timeout(now, &mut actions);
             self.carry_out(now, actions, out);
         }
         self.finish_if_over(now, out);
+    }
+
+    /// When the play under way is given up; what a closing call plays matters to nobody.
+    fn unplayed(&self) -> Option<Instant> {
+        self.playback.poll_timeout().filter(|_| matches!(self.stage, Stage::InFlow { .. }))
     }
 
     /// A bug in this call's own code was caught, wherever it stood: end everything, write what is known, leave the others alone.
@@ -456,12 +477,12 @@ impl Call {
                 flow::Action::Play { play, utterances } => {
                     let segments = self.tenant.segments(&utterances);
                     if self.media == Part::Running {
-                        out.push(Action::Play { play, segments });
+                        out.extend(self.playback.play(now.instant, play, segments));
                     }
                 }
                 flow::Action::StopPlaying => {
                     if self.media == Part::Running {
-                        out.push(Action::StopPlaying);
+                        out.extend(self.playback.stop());
                     }
                 }
                 flow::Action::Request { id, request, timeout } => {
@@ -605,6 +626,8 @@ impl Call {
 pub enum Why {
     /// A timer of the running flow.
     Flow(flow::Why),
+    /// The leg has not reported the end of what it plays.
+    Unplayed,
     /// The longest call allowed.
     MaxCall,
     /// A part of a closing call has not ended: the record is written without it.

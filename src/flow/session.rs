@@ -7,7 +7,8 @@
 //!                  │    MaxDuration, too many failures ──────────────►├─► Closing: on_hangup, silently ─► Finished
 //!                  └ hangup ─► Finished
 //! ```
-//! Every state ends: a step that waits has a timer, a request has a deadline, a play is bounded by `max_duration`, and
+//! Every state ends: a step that waits has a timer, a request has a deadline, the end of a play is told by the call even when no
+//! worker reports it, and
 //! closing by [`CLOSING_MAX`]. Keys wait in a bounded buffer until a step listens.
 
 use std::fmt;

@@ -107,3 +107,50 @@ fn a_leg_that_breaks_off_ends_its_call() {
     sim.assert_idle();
     assert_eq!(sim.record().cause, "the media of this call broke off: see the log");
 }
+
+/// The caller is not left in silence until the flow's `max_duration`: each prompt counts as played three seconds after its end.
+#[test]
+fn a_prompt_whose_end_is_not_reported_keeps_nobody_waiting() {
+    let heard = |lost: fn(&media::Event) -> bool| {
+        let mut sim = Sim::new();
+        sim.lost = lost;
+        let phone = sim.talk("phone", "*2363");
+        sim.until_heard(phone, "menu_principal");
+        sim.press(phone, "2");
+        sim.until_heard(phone, "menu_informacion");
+        sim.bye(phone);
+        sim.assert_idle();
+        (sim.phones[phone].heard.clone(), sim.record().clone())
+    };
+    let (in_time, record) = heard(|_| false);
+    let unreported = |record: &CallRecord| {
+        record.path.iter().filter(|entry| entry.what.starts_with("the end of what played was not reported")).count()
+    };
+    assert_eq!(unreported(&record), 0);
+    let (late, record) = heard(|event| matches!(event, media::Event::Played(_)));
+    assert_eq!(unreported(&record), 2, "the greeting and the notice; the menus are cut by keys, or by the end");
+    let later: Vec<(u64, &str)> = late.iter().zip(&in_time).map(|((late, key), (at, _))| (late - at, *key)).collect();
+    assert_eq!(
+        later,
+        [("bienvenida", 0), ("aviso_privacidad", 3_000), ("menu_principal", 6_000), ("menu_informacion", 6_000)]
+            .map(|(key, later)| (later, key))
+    );
+}
+
+/// A worker that lost the end of a stream costs a wait, not the record.
+#[test]
+fn a_leg_that_does_not_report_its_end_is_recorded_all_the_same() {
+    let mut sim = Sim::new();
+    sim.lost = |event| matches!(event, media::Event::Closed(_));
+    let phone = sim.talk("phone", "*2363");
+    sim.until_heard(phone, "menu_principal");
+    sim.bye(phone);
+    let left = sim.ms();
+    sim.until("recorded", 2 * MINUTE, |sim| !sim.records.is_empty());
+    assert_eq!(sim.ms() - left, 75_000);
+    sim.assert_idle();
+    let record = sim.record();
+    assert_eq!((record.result.as_str(), record.cause.as_str()), ("abandono", "the far end hung up"));
+    assert_eq!(record.path.last().unwrap().what, "parts that did not end: media");
+    assert_eq!(record.media, media::LegReport::default());
+}

@@ -111,6 +111,8 @@ pub struct Sim {
     pub sockets: Result<Duration, String>,
     /// Services that answer only after this long.
     pub slow: Vec<(&'static str, Duration)>,
+    /// Reports of media workers that never come.
+    pub lost: fn(&media::Event) -> bool,
     /// What was asked of the outside, by name.
     pub asked: Vec<String>,
     pub dice: Ids,
@@ -200,6 +202,7 @@ impl Sim {
             rtp_weather: Weather::default(),
             sockets: Ok(Duration::ZERO),
             slow: Vec::new(),
+            lost: |_| false,
             asked: Vec::new(),
             dice: Ids::from_seed(setup.seed + 2),
             start,
@@ -258,6 +261,11 @@ impl Sim {
 
     /// Tells the engine something.
     pub fn tell(&mut self, input: Input) {
+        if let Input::Media(_, event) = &input
+            && (self.lost)(event)
+        {
+            return;
+        }
         let mut outputs = Vec::new();
         self.exchange.handle(self.now, input, &mut outputs);
         self.carry_out(outputs);
