@@ -38,8 +38,8 @@ fn j1_a_stolen_handset_is_blocked_at_night_and_its_report_number_covers_it() {
         ("linea", "2221234567"),
         ("imei", "490154203237518"),
         ("solicitante", "titular"),
-        ("linea_estado", "suspendida"),
-        ("equipo_estado", "bloqueado"),
+        ("linea_estado", "suspensión ordenada"),
+        ("equipo_estado", "bloqueo ordenado"),
         ("llamante", "2225550199"),
     ] {
         assert_eq!(field_of(case, field), expect, "{field}");
@@ -57,7 +57,7 @@ fn j1_a_stolen_handset_is_blocked_at_night_and_its_report_number_covers_it() {
     let ordered = call.place_of(|what| asks(what, "device.block")).unwrap();
     let spoken = call.place_of(|what| says(what, "su_reporte_es")).unwrap();
     assert!(ordered < spoken, "ordered before the folio is spoken (B-32)");
-    assert!(call.has_heard("linea_suspendida") && call.has_heard("equipo_bloqueado"));
+    assert!(call.has_heard("linea_suspension_ordenada") && call.has_heard("equipo_bloqueo_ordenado"));
     assert!(call.has_heard("info_reemplazo"), "B-31");
     assert!(!call.path().iter().any(|step| step.starts_with("beneleit.asesor/")), "no agent stands in the way");
     assert!(!call.has_heard("asesores_atienden"), "no hours stand in the way");
@@ -74,10 +74,10 @@ fn j1_a_stolen_handset_is_blocked_at_night_and_its_report_number_covers_it() {
     assert_eq!((call.cause(), call.simulator.result()), (Some("hangup"), Some("bloqueo")));
     assert_eq!(centre.operator("beneleit").class, "gratuito");
 
-    // The same handset within the hour: already blocked, by the same number, and no second case.
+    // The same handset within the hour: its block is ordered already, by the same number, and no second case.
     let mut again = centre.call("2226057239", Some("2225550199"), "2026-03-15T03:10:00");
     again.keys("300,1,1,2221234567,1,490154203237518,1").listen();
-    assert!(again.has_heard("equipo_ya_bloqueado"));
+    assert!(again.has_heard("equipo_bloqueo_anterior"));
     assert_eq!(again.times_heard(&folio(case)), 2);
     assert_eq!(again.simulator.result(), Some("bloqueo"));
     assert_eq!(centre.cases("beneleit").len(), 1);
@@ -99,7 +99,7 @@ fn j2_a_third_party_without_the_imei_still_protects_the_line() {
         ("imei", "pendiente"),
         ("solicitante", "tercero"),
         ("carta_poder", "pendiente"),
-        ("linea_estado", "suspendida"),
+        ("linea_estado", "suspensión ordenada"),
         ("equipo_estado", "falta imei"),
     ] {
         assert_eq!(field_of(case, field), expect, "{field}");
@@ -292,7 +292,7 @@ fn j10_a_hang_up_blocks_only_what_was_confirmed() {
     assert_eq!(centre.orders(&case.folio).len(), 2, "both orders are given in silence");
     assert_eq!(
         (field_of(case, "linea_estado"), field_of(case, "equipo_estado")),
-        ("suspendida".into(), "bloqueado".into())
+        ("suspensión ordenada".into(), "bloqueo ordenado".into())
     );
     assert_eq!((after.cause(), after.simulator.result()), (Some("abandoned"), Some("bloqueo")));
 }

@@ -182,3 +182,18 @@ fn no_text_lies_unused() {
         assert_eq!(unused, Vec::<&str>::new(), "{id}");
     }
 }
+
+/// B-32, C-12: no gateway confirms an order or a delivery yet, so nobody is told that one was carried out: only that it was given.
+#[test]
+fn nobody_is_told_that_an_order_was_carried_out() {
+    for id in shipped::OPERATORS {
+        let operator = shipped::operator(id);
+        let texts = operator.prompts.ids().map(|prompt| operator.prompts.text(prompt));
+        for text in texts.chain(operator.templates.values().map(|template| template.as_str())) {
+            let text = text.to_lowercase();
+            for claim in ["suspendid", "bloquead", "le llegará", "te llegará"] {
+                assert!(!text.contains(claim), "{id}: «{text}» claims more than is known");
+            }
+        }
+    }
+}
