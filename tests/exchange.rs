@@ -75,5 +75,7 @@ mod crowd;
 mod dialog;
 #[path = "exchange/fault.rs"]
 mod fault;
+#[path = "exchange/hold.rs"]
+mod hold;
 #[path = "exchange/mutants.rs"]
 mod mutants;

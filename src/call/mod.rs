@@ -55,6 +55,8 @@ pub struct Limits {
     pub silent_after: Option<Duration>,
     /// No call lasts longer, whatever its flow says.
     pub max_call: Duration,
+    /// No far end holds the call for longer.
+    pub max_hold: Duration,
 }
 
 /// One call. Made by [`Call::new`], told by [`Call::handle`], over when it returned [`Action::Record`].
@@ -270,7 +272,8 @@ impl Call {
         };
         let flow = flow.map(|(at, why)| (at, Why::Flow(why)));
         let unplayed = self.unplayed().map(|at| (at, Why::Unplayed));
-        flow.into_iter().chain(unplayed).chain([limit]).min_by_key(|(at, _)| *at)
+        let held = self.hold_ends().map(|at| (at, Why::Held));
+        flow.into_iter().chain(unplayed).chain(held).chain([limit]).min_by_key(|(at, _)| *at)
     }
 
     /// Tells the call that the moment of [`Call::poll_timeout`] has come.
@@ -281,6 +284,9 @@ impl Call {
         } else if self.closing_since.is_some_and(|since| now.instant >= since + CLOSING_MAX) {
             self.note(now, "call", format!("parts that did not end: {}", self.unended()));
             [self.dialog, self.media, self.flow] = [Part::Over; 3];
+        } else if self.hold_ends().is_some_and(|at| at <= now.instant) {
+            self.record.cause = "the caller's end held the call for too long".into();
+            self.hang_up(now, "held too long", out);
         } else if self.unplayed().is_some_and(|at| at <= now.instant)
             && let Some(play) = self.playback.take_overdue(now.instant)
         {
@@ -298,6 +304,11 @@ impl Call {
     /// When the play under way is given up; what a closing call plays matters to nobody.
     fn unplayed(&self) -> Option<Instant> {
         self.playback.poll_timeout().filter(|_| matches!(self.stage, Stage::InFlow { .. }))
+    }
+
+    fn hold_ends(&self) -> Option<Instant> {
+        let since = self.playback.held_since().filter(|_| matches!(self.stage, Stage::InFlow { .. }))?;
+        Some(since + self.limits.max_hold)
     }
 
     /// A bug in this call's own code was caught, wherever it stood: end everything, write what is known, leave the others alone.
@@ -328,7 +339,7 @@ impl Call {
             Some(offer) => match sdp::answer(&offer, local, self.stream.session, self.stream.version, &[]) {
                 Ok((answer, negotiated)) => {
                     self.stage = Stage::InFlow { answer };
-                    self.start_media(&negotiated, out);
+                    self.start_media(now, &negotiated, out);
                 }
                 Err(error) => {
                     out.push(Action::CloseMedia);
@@ -350,9 +361,29 @@ impl Call {
         self.tell_flow(now, flow::Event::Start, out);
     }
 
-    fn start_media(&mut self, negotiated: &Negotiated, out: &mut Vec<Action>) {
+    fn start_media(&mut self, now: Now, negotiated: &Negotiated, out: &mut Vec<Action>) {
         self.media = Part::Running;
         out.push(Action::StartMedia(self.leg_settings(negotiated)));
+        if !negotiated.send {
+            out.extend(self.playback.hold(now.instant));
+        }
+    }
+
+    /// The far end holds the call or comes back to it (RFC 3264 §8.4): nobody listens meanwhile, so nothing is said and no
+    /// patience runs out. A call that begins held is answered first: only then can its far end come back.
+    fn follow_hold(&mut self, now: Now, listens: bool, out: &mut Vec<Action>) {
+        if !listens {
+            if self.playback.held_since().is_none() {
+                out.extend(self.playback.hold(now.instant));
+                self.begin_hold(now, out);
+            }
+            return;
+        }
+        let Some((since, again)) = self.playback.resume(now.instant) else { return };
+        let held = now.instant.saturating_duration_since(since);
+        self.note(now, "sip", format!("the far end is back after {} s", held.as_secs()));
+        out.extend(again);
+        self.tell_flow(now, flow::Event::Resumed, out);
     }
 
     fn leg_settings(&self, negotiated: &Negotiated) -> LegSettings {
@@ -380,6 +411,15 @@ impl Call {
         self.record.answered = Some(now.wall);
         info!("answered");
         self.note(now, "sip", "answered".into());
+        self.begin_hold(now, out);
+    }
+
+    /// The flow waits while the far end holds, in a call that began so from its answer on.
+    fn begin_hold(&mut self, now: Now, out: &mut Vec<Action>) {
+        if self.playback.held_since().is_some() {
+            self.note(now, "sip", "the far end holds the call: the flow waits".into());
+            self.tell_flow(now, flow::Event::Held, out);
+        }
     }
 
     fn confirmed(&mut self, now: Now, answer: Option<Bytes>, out: &mut Vec<Action>) {
@@ -394,9 +434,10 @@ impl Call {
         match negotiated {
             Ok(negotiated) => {
                 self.stage = Stage::InFlow { answer: Bytes::new() };
-                self.start_media(&negotiated, out);
+                self.start_media(now, &negotiated, out);
                 self.flow = Part::Running;
                 self.tell_flow(now, flow::Event::Start, out);
+                self.begin_hold(now, out);
             }
             Err(why) => {
                 self.record.cause = why;
@@ -428,6 +469,7 @@ impl Call {
                 self.note(now, "sip", format!("re-INVITE: media to {}", negotiated.remote));
                 out.push(Action::Accept(answer));
                 out.push(Action::Retarget(self.leg_settings(&negotiated)));
+                self.follow_hold(now, negotiated.send, out);
             }
             Err((status, why)) => {
                 out.push(Action::Reject(Rejection { status, retry_after: None, warning: Some(why) }));
@@ -444,6 +486,7 @@ impl Call {
             Some(Ok(negotiated)) => {
                 self.note(now, "sip", format!("re-INVITE: media to {}", negotiated.remote));
                 out.push(Action::Retarget(self.leg_settings(&negotiated)));
+                self.follow_hold(now, negotiated.send, out);
             }
             Some(Err(error)) => self.note(now, "sip", format!("re-INVITE: the ACK's answer cannot be used: {error}")),
             None => self.note(now, "sip", "re-INVITE: the ACK brought no answer to our offer".into()),
@@ -628,6 +671,8 @@ pub enum Why {
     Flow(flow::Why),
     /// The leg has not reported the end of what it plays.
     Unplayed,
+    /// The longest hold allowed.
+    Held,
     /// The longest call allowed.
     MaxCall,
     /// A part of a closing call has not ended: the record is written without it.

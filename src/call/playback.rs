@@ -116,10 +116,7 @@ mod tests {
         let (mut playback, now) = (Playback::default(), Instant::now());
         let after = |seconds: f32| now + Duration::from_secs_f32(seconds);
         assert_eq!(playback.poll_timeout(), None);
-        assert_eq!(
-            playback.play(now, PlayId(1), pause(2)),
-            Some(Action::Play { play: PlayId(1), segments: pause(2) })
-        );
+        assert_eq!(playback.play(now, PlayId(1), pause(2)), Some(Action::Play { play: PlayId(1), segments: pause(2) }));
         assert_eq!(playback.poll_timeout(), Some(after(5.5)));
         assert_eq!((playback.take_overdue(after(5.4)), playback.take_overdue(after(5.5))), (None, Some(PlayId(1))));
         assert_eq!((playback.take_overdue(after(9.0)), playback.stop()), (None, None));

@@ -92,7 +92,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         UserAgent::new(Settings { max_dialogs: calls + SPARE_DIALOGS, ..Settings::new(advertised) }, entropy::ids()?);
     let limits = exchange::Limits {
         calls,
-        call: call::Limits { silent_after: Some(config.rtp.silence), max_call: config.limits.max_call },
+        call: call::Limits {
+            silent_after: Some(config.rtp.silence),
+            max_call: config.limits.max_call,
+            max_hold: config.limits.max_hold,
+        },
     };
     let snapshot = Snapshot::new(tenants, routes, config.clone());
     let drain = Drain { patience: config.limits.drain, last_words: LAST_WORDS };

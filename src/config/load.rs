@@ -84,6 +84,7 @@ fn limits(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>)
     let calls = fields.optional("calls").and_then(|place| place.integer_in(1..=1_000_000, faults));
     set(&mut config.limits.calls, calls.and_then(|calls| u32::try_from(calls).ok()));
     set(&mut config.limits.max_call, waiting(fields, "max_call", faults));
+    set(&mut config.limits.max_hold, waiting(fields, "max_hold", faults));
     set(&mut config.limits.drain, at_most_a_day(fields, "drain", faults).map(|(_, drain)| drain));
 }
 
@@ -260,7 +261,8 @@ mod tests {
     /// A moment so far away cannot be written as one: the engine would stop at its first call.
     #[test]
     fn nothing_is_waited_for_longer_than_a_day() {
-        for (section, key) in [("limits", "drain"), ("limits", "max_call"), ("rtp", "silence")] {
+        for (section, key) in [("limits", "drain"), ("limits", "max_call"), ("limits", "max_hold"), ("rtp", "silence")]
+        {
             let read = |value: &str| read(&format!("[{section}]\n{key} = '{value}'"));
             assert!(read("1d").is_ok(), "{key}");
             let faults = read("400000000d").unwrap_err();

@@ -91,6 +91,8 @@ pub struct Limits {
     pub calls: u32,
     /// A call ends after this long, whatever happens in it.
     pub max_call: Duration,
+    /// A call that its far end holds for longer ends.
+    pub max_hold: Duration,
     /// How long calls may go on after the engine is told to stop; zero ends them at once.
     pub drain: Duration,
 }
@@ -183,7 +185,12 @@ impl Default for Config {
             },
             rtp: Rtp { address: None, ports: (10_000, 20_000), silence: Duration::from_secs(60) },
             store: StoreUrl::Sqlite(PathBuf::from("data/contesta.db")),
-            limits: Limits { calls: 2_000, max_call: Duration::from_secs(2 * 3_600), drain: Duration::from_secs(60) },
+            limits: Limits {
+                calls: 2_000,
+                max_call: Duration::from_secs(2 * 3_600),
+                max_hold: Duration::from_secs(600),
+                drain: Duration::from_secs(60),
+            },
             paths: Paths { flows: "flows".into(), prompts: "prompts".into(), data: "data".into() },
             media: Media { workers: None },
             trunks: vec![Trunk {

@@ -37,6 +37,11 @@ pub enum Event {
     Played(PlayId),
     /// A request was answered.
     Answered(RequestId, Answer),
+    /// Nobody listens for now (the far end holds the call): the step's own timer stands still. Requests go on, and what is to
+    /// be said is heard after `Resumed`.
+    Held,
+    /// The far end listens again; what it missed is played again by whoever played it.
+    Resumed,
     /// The caller is gone: `on_hangup` runs, silently.
     HungUp,
 }

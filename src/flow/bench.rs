@@ -88,6 +88,14 @@ impl Bench {
         self.tell(Event::Answered(id, answer))
     }
 
+    pub(crate) fn hold(&mut self) -> Vec<String> {
+        self.tell(Event::Held)
+    }
+
+    pub(crate) fn resume(&mut self) -> Vec<String> {
+        self.tell(Event::Resumed)
+    }
+
     pub(crate) fn hang_up(&mut self) -> Vec<String> {
         self.tell(Event::HungUp)
     }

@@ -7,9 +7,9 @@
 //!                  │    MaxDuration, too many failures ──────────────►├─► Closing: on_hangup, silently ─► Finished
 //!                  └ hangup ─► Finished
 //! ```
-//! Every state ends: a step that waits has a timer, a request has a deadline, the end of a play is told by the call even when no
-//! worker reports it, and
-//! closing by [`CLOSING_MAX`]. Keys wait in a bounded buffer until a step listens.
+//! Every state ends: a step that waits has a timer, a request has a deadline, the end of a play is told by the call even when
+//! no worker reports it, a hold has its longest time, and closing [`CLOSING_MAX`]. Keys wait in a bounded buffer until a step
+//! listens.
 
 use std::fmt;
 use std::sync::Arc;
@@ -104,7 +104,8 @@ impl Session {
             (Phase::Finished, _) => {}
             (Phase::New, Event::Start) => run.begin(),
             (Phase::New, Event::HungUp) => run.finish("abandoned"),
-            (Phase::New, Event::Digit(_) | Event::Played(_) | Event::Answered(_, _)) => {}
+            (Phase::New, Event::Digit(_) | Event::Played(_) | Event::Answered(_, _) | Event::Held | Event::Resumed) => {
+            }
             (_, Event::Start) => {}
             (Phase::Running, Event::Digit(digit)) => run.key(digit),
             (Phase::Leaving | Phase::Closing(_), Event::Digit(_)) => {}
@@ -119,6 +120,11 @@ impl Session {
             }
             // The answer came after the step had given up waiting.
             (_, Event::Answered(_, _)) => {}
+            (Phase::Running, Event::Held) => {
+                run.session.live.held.get_or_insert(now.instant);
+            }
+            (Phase::Running, Event::Resumed) => run.session.live.resume(now.instant),
+            (Phase::Leaving | Phase::Closing(_), Event::Held | Event::Resumed) => {}
             (Phase::Running, Event::HungUp) => run.hung_up(),
             (Phase::Leaving | Phase::Closing(_), Event::HungUp) => {}
         }
@@ -131,7 +137,8 @@ impl Session {
             return None;
         }
         let pending = self.live.pending.map(|(_, at)| (at, Why::RequestDeadline));
-        [Some((self.ends, Why::MaxDuration)), pending, self.live.deadline].into_iter().flatten().min()
+        let deadline = self.live.deadline.filter(|_| self.live.held.is_none());
+        [Some((self.ends, Why::MaxDuration)), pending, deadline].into_iter().flatten().min()
     }
 
     /// Does what is due at `now`.
@@ -250,6 +257,7 @@ impl Run<'_> {
 
     fn hung_up(&mut self) {
         self.trace("the caller hangs up");
+        self.session.live.resume(self.now.instant);
         self.session.live.silent = true;
         self.session.live.playing = None;
         self.session.live.typed = TypeAhead::default();
@@ -561,6 +569,7 @@ impl Run<'_> {
         if self.session.live.playing.take().is_some() {
             self.out.push(Action::StopPlaying);
         }
+        self.session.live.resume(self.now.instant);
         self.session.live.silent = true;
         self.session.live.typed = TypeAhead::default();
         self.session.live.pending = None;
@@ -869,6 +878,42 @@ on = { found = "fin", not_found = "fin", error = "a" }
         bench.start();
         assert_eq!(bench.wait_ms(19_999), Vec::<String>::new());
         assert_eq!(bench.wait_ms(1), ["stops", "result abandono", "ends max_duration"]);
+    }
+
+    #[test]
+    fn a_step_s_timer_stands_still_while_nobody_listens() {
+        let mut bench = two_menus();
+        bench.start();
+        bench.press("1");
+        bench.played();
+        bench.wait_ms(4_000);
+        assert_eq!(bench.timer(), Some((1_000, Why::NoInput)));
+        bench.hold();
+        assert_eq!(bench.wait_ms(60_000), Vec::<String>::new());
+        bench.hold();
+        assert_eq!(bench.wait_ms(60_000), Vec::<String>::new());
+        bench.resume();
+        assert_eq!(bench.timer(), Some((1_000, Why::NoInput)));
+        // A key during a hold is somebody who listens after all; the question it led to is patient from the end of the hold.
+        bench.hold();
+        bench.wait_ms(10_000);
+        assert_eq!(bench.press("1"), ["says numero"]);
+        bench.wait_ms(2_000);
+        bench.played();
+        assert_eq!(bench.wait_ms(60_000), Vec::<String>::new());
+        bench.resume();
+        assert_eq!(bench.timer(), Some((8_000, Why::NoInput)));
+        // What was asked of the outside has its deadline, and the call its length, whether somebody listens or not.
+        let mut asks = Bench::with_head(
+            "max_duration = \"20s\"",
+            "[steps.a.ask]\nservice = \"cuenta.saldo\"\nargs = { linea = \"${call.caller}\" }\ntimeout = \"3s\"\n\
+             on = { found = \"m\", not_found = \"m\", error = \"m\" }\n[steps.m.menu]\nprompt = [\"menu\"]\nkeys = { 1 = \"fin\" }\n\
+             on.max_attempts = \"fin\"\n[steps.fin.hangup]\n",
+        );
+        asks.start();
+        asks.hold();
+        assert_eq!(asks.wait_ms(3_000), ["says menu"]);
+        assert_eq!(asks.timer(), Some((17_000, Why::MaxDuration)));
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub(crate) struct Live {
     pub(crate) playing: Option<PlayId>,
     pub(crate) pending: Option<(RequestId, Instant)>,
     pub(crate) deadline: Option<(Instant, Why)>,
+    /// Since when nobody listens: `deadline` is kept as it was then, and moved by as much when somebody does again.
+    pub(crate) held: Option<Instant>,
     /// True when the caller is gone: nothing is played any more.
     pub(crate) silent: bool,
     /// A sensitive entry has ended and no step has listened since: keys that come are its tail, and are forgotten.
@@ -135,7 +137,8 @@ impl Turn<'_> {
 
     /// Sets the step's timer in place of the one it had.
     pub(crate) fn deadline(&mut self, after: Duration, why: Why) {
-        self.live.deadline = Some((self.now.instant + after, why));
+        let from = self.live.held.unwrap_or(self.now.instant);
+        self.live.deadline = Some((from + after, why));
     }
 
     pub(crate) fn clear_deadline(&mut self) {
@@ -200,11 +203,23 @@ impl Live {
             playing: None,
             pending: None,
             deadline: None,
+            held: None,
             silent: false,
             after_secret: false,
             wrong_tries: 0,
             next_play: 0,
             next_request: 0,
+        }
+    }
+}
+
+impl Live {
+    /// The caller listens again, or is gone: the step's timer goes on where it stood.
+    pub(crate) fn resume(&mut self, now: Instant) {
+        if let Some(since) = self.held.take()
+            && let Some((at, _)) = &mut self.deadline
+        {
+            *at += now.saturating_duration_since(since);
         }
     }
 }

@@ -184,8 +184,11 @@ impl Sim {
         let owned: Vec<Operator> = operators.iter().map(|operator| operator.as_ref().clone()).collect();
         let routes = operator::Routes::new(&owned).unwrap();
         let calls = setup.calls.unwrap_or(setup.config.limits.calls as usize);
-        let call =
-            call::Limits { silent_after: Some(setup.config.rtp.silence), max_call: setup.config.limits.max_call };
+        let call = call::Limits {
+            silent_after: Some(setup.config.rtp.silence),
+            max_call: setup.config.limits.max_call,
+            max_hold: setup.config.limits.max_hold,
+        };
         let snapshot = Snapshot::new(SHIPPED.clone(), routes, Arc::new(setup.config));
         let user_agent = UserAgent::new(Settings::new(US.parse().unwrap()), Ids::from_seed(setup.seed));
         let start = Now { instant: Instant::now(), wall: format!("{}-06:00", setup.at).parse().unwrap() };
