@@ -16,6 +16,7 @@ use crate::call;
 use crate::config::Config;
 use crate::edge::config_file::{self, Overrides};
 use crate::edge::inbox::{Sender, inbox};
+use crate::edge::leg_media::LegMedia;
 use crate::edge::media_worker::MediaWorker;
 use crate::edge::serving::{self, Served};
 use crate::edge::signalling::{self, Drain, Message, Signalling};
@@ -106,7 +107,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         socket,
         inbox,
         sender: sender.clone(),
-        workers,
+        legs: LegMedia::new(workers),
         rtp_address: config.rtp.address.unwrap_or(local.ip()),
         own_address: sip_socket::own_address(),
         config,

@@ -8,6 +8,7 @@ pub mod entropy;
 pub mod espeak;
 pub mod files;
 pub mod inbox;
+pub mod leg_media;
 pub mod logging;
 pub mod media_worker;
 pub mod phone;

@@ -1,7 +1,6 @@
 //! The only loop: it sleeps on the SIP socket and the inbox, hands what it finds to the exchange with the time, and does
 //! what the exchange asks. It never waits for anything else.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use crate::call::CallRecord;
 use crate::config::Config;
 use crate::edge::clock;
 use crate::edge::inbox::{Inbox, Sender};
-use crate::edge::media_worker::{Command, MediaWorker};
+use crate::edge::leg_media::{LegMedia, Lost};
 use crate::edge::poll;
 use crate::edge::rtp_socket::RtpSocket;
 use crate::edge::sip_socket::SipSocket;
@@ -54,8 +53,8 @@ pub struct Signalling {
     pub inbox: Inbox<Message>,
     /// For tasks that will answer.
     pub sender: Sender<Message>,
-    /// The media threads.
-    pub workers: Vec<MediaWorker>,
+    /// The legs, and the media threads that have them.
+    pub legs: LegMedia,
     /// Address that RTP sockets bind.
     pub rtp_address: IpAddr,
     /// This machine's address towards the world, for sockets that are bound to all of them.
@@ -78,14 +77,6 @@ pub struct Signalling {
     pub drain: Drain,
 }
 
-/// Where a leg's media is.
-enum LegMedia {
-    /// Bound, not yet handed to a worker.
-    Bound(RtpSocket),
-    /// On this worker.
-    OnWorker(usize),
-}
-
 /// Where the engine is in its life.
 enum Life {
     Serving,
@@ -99,36 +90,40 @@ const BATCH: usize = 64;
 /// Requests of flows that may be under way at once: beyond it a database hangs, and a flow is told at once.
 pub const REQUESTS_MAX: usize = 8_192;
 
+/// How soon a worker whose queue was full is told again that a leg has ended.
+const CLOSE_AGAIN: Duration = Duration::from_millis(20);
+
 /// Seconds that refused callers are told to wait while the engine stops.
 const RETRY_AFTER_SECONDS: u32 = 30;
 
 impl Signalling {
     /// Runs until a [`Message::Stop`] has been carried out: when the last call is over, or its time is up.
     pub fn run(mut self) {
-        let mut legs: BTreeMap<LegId, LegMedia> = BTreeMap::new();
         let mut outputs: Vec<Output> = Vec::new();
         let mut life = Life::Serving;
         let mut dropped = 0;
         loop {
-            let wake = self.exchange.poll_timeout().map(|(at, _)| at).into_iter().chain(life.deadline()).min();
+            let timer = self.exchange.poll_timeout().map(|(at, _)| at);
+            let again = self.legs.close_lost().then(|| clock::now().instant + CLOSE_AGAIN);
+            let wake = [timer, again, life.deadline()].into_iter().flatten().min();
             poll::wait([self.socket.descriptor(), self.inbox.descriptor()], wake);
 
             // Priority 1: what workers, tasks and signals say.
             for message in self.inbox.take(BATCH) {
                 match message {
-                    Message::Input(input) => self.tell(&mut legs, input, &mut outputs),
-                    Message::Stop => self.stop(&mut life, &mut legs, &mut outputs),
+                    Message::Input(input) => self.tell(input, &mut outputs),
+                    Message::Stop => self.stop(&mut life, &mut outputs),
                 }
             }
             // Priority 2: the network.
             for _ in 0..BATCH {
                 let Some((source, bytes)) = self.socket.receive() else { break };
-                self.tell(&mut legs, Input::Datagram { source, bytes }, &mut outputs);
+                self.tell(Input::Datagram { source, bytes }, &mut outputs);
             }
             // Priority 3: what is due.
             let now = clock::now();
             self.exchange.handle_timeout(now, &mut outputs);
-            self.carry_out(now, &mut legs, &mut outputs);
+            self.carry_out(now, &mut outputs);
             if self.inbox.dropped() > dropped {
                 error!("the inbox was full: {} messages were dropped", self.inbox.dropped() - dropped);
                 dropped = self.inbox.dropped();
@@ -138,7 +133,7 @@ impl Signalling {
                 Life::Serving => {}
                 _ if self.exchange.calls() == 0 => break,
                 Life::Draining { until } if until <= now.instant => {
-                    self.stop(&mut life, &mut legs, &mut outputs);
+                    self.stop(&mut life, &mut outputs);
                 }
                 Life::HangingUp { until } if until <= now.instant => {
                     warn!("{} calls did not end in time; they are left", self.exchange.calls());
@@ -149,34 +144,34 @@ impl Signalling {
         }
     }
 
-    fn stop(&mut self, life: &mut Life, legs: &mut BTreeMap<LegId, LegMedia>, outputs: &mut Vec<Output>) {
+    fn stop(&mut self, life: &mut Life, outputs: &mut Vec<Output>) {
         let now = clock::now();
         match life {
             Life::Serving => {
                 info!("draining: no new calls, {} go on; a second signal hangs up", self.exchange.calls());
-                self.tell(legs, Input::Drain { retry_after: RETRY_AFTER_SECONDS }, outputs);
+                self.tell(Input::Drain { retry_after: RETRY_AFTER_SECONDS }, outputs);
                 *life = Life::Draining { until: now.instant + self.drain.patience };
             }
             Life::Draining { .. } => {
                 info!("hanging up {} calls", self.exchange.calls());
-                self.tell(legs, Input::ShutDown, outputs);
+                self.tell(Input::ShutDown, outputs);
                 *life = Life::HangingUp { until: now.instant + self.drain.last_words };
             }
             Life::HangingUp { until } => *until = now.instant,
         }
     }
 
-    fn tell(&mut self, legs: &mut BTreeMap<LegId, LegMedia>, input: Input, outputs: &mut Vec<Output>) {
+    fn tell(&mut self, input: Input, outputs: &mut Vec<Output>) {
         let now = clock::now();
         if let Input::Media(leg, media::Event::Closed(_)) = &input {
-            legs.remove(leg);
+            self.legs.closed(*leg);
         }
         self.exchange.handle(now, input, outputs);
-        self.carry_out(now, legs, outputs);
+        self.carry_out(now, outputs);
     }
 
     /// Does what the exchange asks. Binding a socket answers at once, which may ask for more: hence the loop.
-    fn carry_out(&mut self, now: Now, legs: &mut BTreeMap<LegId, LegMedia>, outputs: &mut Vec<Output>) {
+    fn carry_out(&mut self, now: Now, outputs: &mut Vec<Output>) {
         while !outputs.is_empty() {
             let mut next = Vec::new();
             for output in outputs.drain(..) {
@@ -185,7 +180,7 @@ impl Signalling {
                     Output::OpenMedia { leg, peer } => {
                         let local = match self.bind(peer) {
                             Ok((socket, local)) => {
-                                legs.insert(leg, LegMedia::Bound(socket));
+                                self.legs.bind(leg, socket);
                                 Ok(local)
                             }
                             Err(error) => Err(error.to_string()),
@@ -193,29 +188,25 @@ impl Signalling {
                         self.exchange.handle(now, Input::MediaOpened { leg, local }, &mut next);
                     }
                     Output::StartMedia(leg, settings) => {
-                        if let Some(LegMedia::Bound(socket)) = legs.remove(&leg) {
-                            let worker = self.least_loaded();
-                            legs.insert(leg, LegMedia::OnWorker(worker));
-                            self.command(now, legs, leg, Command::Open { leg, socket, settings }, &mut next);
-                        }
+                        let sent = self.legs.start(leg, settings);
+                        self.mind(now, leg, sent, &mut next);
                     }
                     Output::Retarget(leg, settings) => {
-                        self.command(now, legs, leg, Command::Retarget { leg, settings }, &mut next);
+                        let sent = self.legs.retarget(leg, settings);
+                        self.mind(now, leg, sent, &mut next);
                     }
                     Output::Play(leg, play, segments) => {
-                        self.command(now, legs, leg, Command::Play { leg, play, segments }, &mut next);
+                        let sent = self.legs.play(leg, play, segments);
+                        self.mind(now, leg, sent, &mut next);
                     }
                     Output::StopPlaying(leg) => {
-                        self.command(now, legs, leg, Command::Stop { leg }, &mut next);
+                        let sent = self.legs.stop(leg);
+                        self.mind(now, leg, sent, &mut next);
                     }
-                    Output::CloseMedia(leg) => match legs.get(&leg) {
-                        Some(LegMedia::OnWorker(_)) => {
-                            self.command(now, legs, leg, Command::Close { leg }, &mut next);
-                        }
-                        Some(LegMedia::Bound(_)) | None => {
-                            legs.remove(&leg);
-                        }
-                    },
+                    Output::CloseMedia(leg) => {
+                        let sent = self.legs.close(leg);
+                        self.mind(now, leg, sent, &mut next);
+                    }
                     Output::Request { leg, id, request, timeout: _ } => self.request(leg, id, request),
                     Output::Record(record) => self.record(record),
                 }
@@ -239,24 +230,9 @@ impl Signalling {
         Ok((socket, local))
     }
 
-    fn least_loaded(&self) -> usize {
-        (0..self.workers.len()).min_by_key(|index| self.workers.get(*index).map_or(0, MediaWorker::legs)).unwrap_or(0)
-    }
-
-    /// Sends a command to the worker of a leg. A worker that takes none has lost the leg: its call is told so at once.
-    fn command(
-        &mut self,
-        now: Now,
-        legs: &mut BTreeMap<LegId, LegMedia>,
-        leg: LegId,
-        command: Command,
-        out: &mut Vec<Output>,
-    ) {
-        let Some(LegMedia::OnWorker(worker)) = legs.get(&leg) else { return };
-        let sent = self.workers.get(*worker).map(|worker| worker.send(command));
-        if !matches!(sent, Some(Ok(()))) {
-            error!(leg = leg.0, "a media worker takes no more commands: the call ends");
-            legs.remove(&leg);
+    /// A leg that its worker takes no command for is lost: its call is told at once.
+    fn mind(&mut self, now: Now, leg: LegId, sent: Result<(), Lost>, out: &mut Vec<Output>) {
+        if sent.is_err() {
             let closed = Input::Media(leg, media::Event::Closed(media::LegReport::default()));
             self.exchange.handle(now, closed, out);
         }
