@@ -2,6 +2,8 @@
 
 pub mod clip;
 mod codec;
+pub mod comfort_noise;
+pub mod concealment;
 mod decode;
 mod decoder;
 mod encoder;
@@ -15,6 +17,8 @@ pub mod wav;
 
 pub use clip::Clip;
 pub use codec::{Codec, FRAME_MS};
+pub use comfort_noise::ComfortNoise;
+pub use concealment::Concealment;
 pub use decode::{AudioError, decode};
 pub use decoder::{Decoder, NoSound};
 pub use encoder::{Encoder, PAYLOAD_MAX};
