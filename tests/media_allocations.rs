@@ -37,23 +37,26 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-#[test]
-fn an_hour_of_a_call_allocates_nothing() {
-    #[expect(clippy::disallowed_methods, reason = "a test needs some moment to begin at")]
-    let mut now = Instant::now();
-    let phone = "192.0.2.1:4000".parse().unwrap();
-    let settings = LegSettings {
+fn settings(remote: std::net::SocketAddr) -> LegSettings {
+    LegSettings {
         codec: Codec::Pcma,
         payload_type: 8,
         telephone_event: Some(101),
-        remote: phone,
+        remote,
         send: true,
         ssrc: 1,
         first_sequence: 0,
         first_timestamp: 0,
         silent_after: Some(Duration::from_secs(1)),
-    };
-    let mut leg = Leg::new(settings, now);
+    }
+}
+
+#[test]
+fn an_hour_of_a_call_allocates_nothing() {
+    #[expect(clippy::disallowed_methods, reason = "a test needs some moment to begin at")]
+    let mut now = Instant::now();
+    let phone = "192.0.2.1:4000".parse().unwrap();
+    let mut leg = Leg::new(settings(phone), now);
     let mut events = Vec::with_capacity(64);
     let segments: Vec<Segment> = vec![Segment::Clip(Arc::new(Clip::from_pcm(&[500; 7_999]))); 1_800];
     leg.play(PlayId(1), segments.into(), &mut events);
@@ -86,4 +89,48 @@ fn an_hour_of_a_call_allocates_nothing() {
     let allocations = ALLOCATIONS.get() - before;
     assert_eq!((allocations, digits, played), (0, 3_600, 1));
     assert_eq!(leg.report().packets_sent, 180_000);
+}
+
+/// Lost, late and doubled packets, comfort noise, keys, another stream: decoded, concealed, without one allocation.
+#[test]
+fn an_hour_of_listening_allocates_nothing() {
+    #[expect(clippy::disallowed_methods, reason = "a test needs some moment to begin at")]
+    let mut now = Instant::now();
+    let phone = "192.0.2.1:4000".parse().unwrap();
+    let mut leg = Leg::new(settings(phone), now);
+    leg.listen(true);
+    let mut events = Vec::with_capacity(64);
+    let mut out = [0; MAX_PACKET];
+    let mut heard = 0;
+    let before = ALLOCATIONS.get();
+    for frame in 0..180_000_u32 {
+        let payload_type = match frame % 100 {
+            70 => 13,
+            80..87 => 101,
+            _ => 8,
+        };
+        let header = RtpHeader {
+            marker: frame % 100 == 80,
+            payload_type,
+            sequence: SequenceNumber(frame as u16),
+            timestamp: RtpTime(frame * 160),
+            ssrc: Ssrc(2 + frame / 60_000),
+        };
+        let mut packet = [0x55_u8; 172];
+        packet[..12].copy_from_slice(&header.to_bytes());
+        let length = if payload_type == 8 { 172 } else { 16 };
+        let copies = match frame % 17 {
+            3 => 0,
+            5 => 2,
+            _ => 1,
+        };
+        for _ in 0..copies {
+            leg.handle_packet(now, phone, &packet[..length], &mut events);
+        }
+        leg.tick(now, &mut out, &mut events);
+        heard += leg.heard().map_or(0, |frame| frame.samples().len());
+        events.clear();
+        now += Duration::from_millis(20);
+    }
+    assert_eq!((ALLOCATIONS.get() - before, heard), (0, 180_000 * 160));
 }

@@ -5,10 +5,12 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::audio::Frame;
 use crate::dtmf::{Digit, Press, TelephoneEvents};
 use crate::ids::PlayId;
 use crate::rtp::{HEADER_LENGTH, RtpHeader, RtpTime, SequenceNumber, Ssrc};
 
+use super::hearing::{Content, Hearing};
 use super::player::Player;
 use super::reception::Reception;
 use super::source::{Source, Verdict};
@@ -33,6 +35,8 @@ pub struct Leg {
     source: Source,
     reception: Reception,
     telephone_events: TelephoneEvents,
+    /// While somebody listens.
+    hearing: Option<Box<Hearing>>,
     /// When RTP came last; the leg's beginning before the first.
     heard: Instant,
     silence_reported: bool,
@@ -63,6 +67,7 @@ impl Leg {
             source: Source::new(settings.remote),
             reception: Reception::default(),
             telephone_events: TelephoneEvents::new(settings.codec.clock_rate()),
+            hearing: None,
             heard: now,
             silence_reported: false,
             player: Player::default(),
@@ -83,14 +88,13 @@ impl Leg {
             self.packets_ignored += 1;
             return;
         };
-        let is_event = Some(header.payload_type) == self.settings.telephone_event;
-        if !is_event && header.payload_type != self.settings.payload_type {
+        let Some(content) = Content::of(header.payload_type, &self.settings) else {
             self.packets_ignored += 1;
             if self.source.handle_sign_of_life(now, source) {
                 self.hear(now);
             }
             return;
-        }
+        };
         match self.source.handle_packet(now, source) {
             Verdict::Heard => {}
             Verdict::Moved => out.push(Event::Learned(source)),
@@ -101,7 +105,11 @@ impl Leg {
         }
         self.hear(now);
         self.reception.handle_packet(&header);
-        if is_event && let Some(payload) = packet.get(payload) {
+        let payload = packet.get(payload).unwrap_or_default();
+        if let Some(hearing) = &mut self.hearing {
+            hearing.handle_packet(now, &header, content, payload);
+        }
+        if content == Content::TelephoneEvent {
             let digits = &mut self.digits;
             self.telephone_events.handle_packet(&header, payload, |digit| {
                 *digits = digits.saturating_add(1);
@@ -115,6 +123,9 @@ impl Leg {
     pub fn tick(&mut self, now: Instant, packet: &mut [u8; MAX_PACKET], out: &mut Vec<Event>) -> Option<usize> {
         self.source.handle_time(now);
         self.report_silence(now, out);
+        if let Some(hearing) = &mut self.hearing {
+            hearing.tick(now);
+        }
         let timestamp = self.timestamp;
         self.timestamp = timestamp.plus(self.settings.codec.frame_units());
         let (head, body) = packet.split_at_mut(HEADER_LENGTH);
@@ -152,6 +163,22 @@ impl Leg {
         self.source.locked()
     }
 
+    /// Begins or ends listening: what comes is decoded only meanwhile, and only this allocates.
+    pub fn listen(&mut self, on: bool) {
+        if !on {
+            self.hearing = None;
+        } else if self.hearing.is_none() {
+            self.hearing = Some(Box::new(Hearing::new(self.settings.codec)));
+        }
+    }
+
+    /// What was heard in the 20 ms of the last [`tick`](Self::tick): samples put in order, what is lost concealed, pauses filled
+    /// with comfort noise. `None` while nobody listens; silence until the far end speaks.
+    #[must_use]
+    pub fn heard(&self) -> Option<&Frame> {
+        self.hearing.as_ref().map(|hearing| hearing.heard())
+    }
+
     /// Plays `segments` from the next tick on, in place of what plays. Nothing to play is reported as played at once.
     pub fn play(&mut self, play: PlayId, segments: Box<[Segment]>, out: &mut Vec<Event>) {
         if !self.player.start(play, segments) {
@@ -186,6 +213,9 @@ impl Leg {
         self.source.describe(settings.remote);
         if settings.codec.clock_rate() != self.settings.codec.clock_rate() {
             self.telephone_events = TelephoneEvents::new(settings.codec.clock_rate());
+        }
+        if self.hearing.as_ref().is_some_and(|hearing| hearing.codec() != settings.codec) {
+            self.hearing = Some(Box::new(Hearing::new(settings.codec)));
         }
         self.settings = LegSettings { ssrc: self.settings.ssrc, ..settings };
         // A hold may have kept the far end quiet.

@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod bridge;
+pub mod hearing;
 mod leg;
 mod listener;
 pub mod mixer;
@@ -12,6 +13,7 @@ mod source;
 
 pub use action::{Event, LegReport, LegSettings, RecordingReport, Segment};
 pub use bridge::{Bridge, Role};
+pub use hearing::Hearing;
 pub use leg::{FRAME_SAMPLES, Leg, MAX_PACKET};
 pub use listener::Listener;
 pub use mixer::Mixer;
