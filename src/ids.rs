@@ -51,6 +51,11 @@ impl Ids {
         self.rng.next_u64()
     }
 
+    /// Random bytes: a key, the seed of other identifiers.
+    pub fn fill(&mut self, bytes: &mut [u8]) {
+        self.rng.fill_bytes(bytes);
+    }
+
     /// A number in `0..bound`, each equally likely. `bound` is at least 1.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.rng.random_range(0..bound.max(1))

@@ -56,13 +56,7 @@ impl RtpHeader {
         if (192..=223).contains(&second) {
             return Err(RtpError::Rtcp(second));
         }
-        let mut start = HEADER_LENGTH + usize::from(first & 0x0f) * 4;
-        if first & 0x10 != 0 {
-            let Some([_, _, high, low]) = packet.get(start..).and_then(|rest| rest.first_chunk::<4>()) else {
-                return Err(RtpError::TooShort);
-            };
-            start += 4 + usize::from(u16::from_be_bytes([*high, *low])) * 4;
-        }
+        let start = Self::length(packet)?;
         let padding = if first & 0x20 == 0 { 0 } else { packet.last().map_or(0, |&count| usize::from(count)) };
         let end = packet.len().checked_sub(padding).filter(|&end| start <= end).ok_or(RtpError::TooShort)?;
         let header = Self {
@@ -73,6 +67,22 @@ impl RtpHeader {
             ssrc: Ssrc(u32::from_be_bytes([r0, r1, r2, r3])),
         };
         Ok((header, start..end))
+    }
+
+    /// Where the payload begins: behind the contributing sources and the extension, whatever the version. Maybe beyond the packet's end.
+    ///
+    /// # Errors
+    /// [`RtpError::TooShort`] when the packet ends before that can be known.
+    pub fn length(packet: &[u8]) -> Result<usize, RtpError> {
+        let first = packet.first().ok_or(RtpError::TooShort)?;
+        let start = HEADER_LENGTH + usize::from(first & 0x0f) * 4;
+        if first & 0x10 == 0 {
+            return Ok(start);
+        }
+        let Some([_, _, high, low]) = packet.get(start..).and_then(|rest| rest.first_chunk::<4>()) else {
+            return Err(RtpError::TooShort);
+        };
+        Ok(start + 4 + usize::from(u16::from_be_bytes([*high, *low])) * 4)
     }
 
     /// The header's bytes: version 2, no padding, no extension, no contributing sources.
