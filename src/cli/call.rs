@@ -131,7 +131,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-fn destination(uri: &str) -> anyhow::Result<(String, SocketAddr)> {
+/// The target of a call with the address that its INVITE goes to; without a port 5060.
+pub(super) fn destination(uri: &str) -> anyhow::Result<(String, SocketAddr)> {
     let parsed = Uri::parse(uri.as_bytes())
         .map_err(|error| anyhow::anyhow!("«{uri}» is no SIP address ({error}): write sip:*2363@127.0.0.1"))?;
     let host = match &parsed.host {

@@ -12,6 +12,7 @@ pub mod cases;
 pub mod check;
 pub mod hours;
 pub mod import;
+pub mod load;
 pub mod prompts;
 pub mod route;
 pub mod run;
@@ -36,6 +37,7 @@ enum Command {
     Check(check::Args),
     Run(run::Args),
     Call(call::Args),
+    Load(load::Args),
     Say(say::Args),
     Simulate(simulate::Args),
     Hours(hours::Args),
@@ -57,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Run(args) => run::run(args),
         Command::Call(args) => call::run(args),
+        Command::Load(args) => load::run(&args),
         Command::Say(args) => say::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Hours(args) => hours::run(args),

@@ -15,6 +15,7 @@ use tracing::info;
 use crate::call;
 use crate::config::Config;
 use crate::edge::config_file::{self, Overrides};
+use crate::edge::descriptors;
 use crate::edge::inbox::{Sender, inbox};
 use crate::edge::leg_media::LegMedia;
 use crate::edge::media_worker::MediaWorker;
@@ -68,6 +69,9 @@ const LAST_RECORDS: Duration = Duration::from_secs(10);
 pub fn run(args: Args) -> anyhow::Result<()> {
     let config = Arc::new(settings(&args)?);
     logging::start(&config.log)?;
+    if let Err(error) = descriptors::lift_limit() {
+        tracing::warn!(%error, "the limit on open files stays as it is: each call needs one");
+    }
     let Served { tenants, routes } = serving::load(&config.paths.flows, &config.paths.prompts)?;
     let operators: Vec<Arc<Operator>> = tenants.iter().map(|tenant| tenant.operator.clone()).collect();
 

@@ -2,13 +2,16 @@
 //!
 //! [`signalling`] is the one loop; media workers own the legs; tokio runs what may wait for a database.
 
+pub mod batch;
 pub mod clock;
 pub mod config_file;
+pub mod descriptors;
 pub mod entropy;
 pub mod espeak;
 pub mod files;
 pub mod inbox;
 pub mod leg_media;
+pub mod load;
 pub mod logging;
 pub mod media_worker;
 pub mod phone;

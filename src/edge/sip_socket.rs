@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_types, reason = "the edge owns the sockets")]
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 
 use bytes::Bytes;
@@ -68,6 +68,17 @@ impl SipSocket {
             tracing::debug!(peer = %destination, %error, "a datagram was not sent");
         }
     }
+}
+
+/// The address of this machine that packets to `far` leave from. Nothing is sent.
+///
+/// # Errors
+/// When there is no route to it.
+pub fn address_towards(far: SocketAddr) -> io::Result<IpAddr> {
+    let any: IpAddr = if far.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let probe = UdpSocket::bind((any, 0))?;
+    probe.connect(far)?;
+    Ok(probe.local_addr()?.ip())
 }
 
 /// The address of this machine that a far end would see: the one its default route uses, or loopback without a route.
