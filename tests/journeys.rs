@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use contesta::case::{Case, Folio};
 use contesta::flow::Request;
+use contesta::flow::action::Verification;
 use contesta::flow::simulator::What;
 use contesta::operator::HoursState;
 use contesta::speech::Say;
@@ -221,6 +222,32 @@ fn j6_no_balance_without_verification() {
     verified.keys("1,1,40010023,1,7716").listen();
     assert_eq!(verified.times_heard(&Say::MoneyMxn(39_900)), 2, "balance and last payment");
     assert_eq!(verified.simulator.result(), Some("facturacion"));
+}
+
+/// P-14: who hangs up after every two guesses and calls again has five in an hour, not ten thousand; the owner waits, or asks a
+/// person, and other accounts are not touched.
+#[test]
+fn guesses_count_by_account_over_all_calls() {
+    let centre = Centre::open();
+    let call = |at: &str, account: &str, guesses: &str| {
+        let mut call = centre.call("7775000232", None, at);
+        call.keys("1,1").keys(account).keys("1").keys(guesses).listen();
+        let heard = |key: &str| call.has_heard(key);
+        (
+            heard("verificacion_fallida"),
+            heard("verificacion_cerrada"),
+            heard("factura_saldo") || heard("factura_ultimo_pago"),
+        )
+    };
+    let (fails, is_locked, is_told) = ((true, false, false), (false, true, false), (false, false, true));
+    assert_eq!(call("2026-03-14T10:00:00", "40010023", "0000,0001"), fails);
+    assert_eq!(call("2026-03-14T10:01:00", "40010023", "0002,0003"), fails);
+    assert_eq!(call("2026-03-14T10:02:00", "40010023", "0004,0005"), is_locked, "the fifth is the last one compared");
+    assert_eq!(call("2026-03-14T10:30:00", "40010023", "7716"), is_locked, "the right digits say nothing either");
+    assert_eq!(call("2026-03-14T10:32:00", "40010023", "7716"), is_told, "half an hour after the fifth");
+    // The owner has been heard: counting begins anew.
+    assert_eq!(call("2026-03-14T10:33:00", "40010023", "0000,0001"), fails);
+    assert_eq!(call("2026-03-14T10:34:00", "40010023", "7716"), is_told);
 }
 
 /// J8, P-06, P-09, P-11, P-12, P-17, P-19: follow-up of a folio on a Sunday, and what is not said of others.
@@ -455,7 +482,7 @@ fn local(centre: &Centre, moment: Timestamp) -> DateTime {
 }
 
 fn asks(what: &What, wanted: &str) -> bool {
-    matches!(what, What::Asks(Request::Service { service, .. }) if service == wanted)
+    matches!(what, What::Asks(Request::Service { service, .. } | Request::Verify(Verification { service, .. })) if service == wanted)
 }
 
 fn says(what: &What, key: &str) -> bool {

@@ -149,6 +149,7 @@ async fn fill(folder: &Path, operator: &Arc<Operator>, flows: &Path) -> anyhow::
 fn answer(runtime: &Runtime, services: &Services, request: &Request, args: &Args) -> (Answer, Duration) {
     let name = match request {
         Request::Service { service, .. } => service.as_str(),
+        Request::Verify(verification) => verification.service.as_str(),
         Request::OpenCase(_) | Request::UpdateCase(_) | Request::FindCase { .. } | Request::Notify(_) => "",
     };
     if args.broken.iter().any(|broken| broken == name) {

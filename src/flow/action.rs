@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::case;
 use crate::dtmf::Digit;
 use crate::ids::{CallKey, PlayId};
@@ -90,6 +92,39 @@ pub enum Utterance {
     Silence(Duration),
 }
 
+/// A secret to be compared.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Verification {
+    /// Operator id.
+    pub operator: String,
+    /// Declared name (`accounts.verify`).
+    pub service: String,
+    /// Arguments by name, the secret among them.
+    pub args: Values,
+    /// The account that tries are counted for: its service and what it is asked about, without the secret.
+    pub account: String,
+    /// The result that says the secret is right.
+    pub matches: String,
+    /// How many tries an account has.
+    pub lockout: Lockout,
+    /// The moment of the try.
+    pub at: Timestamp,
+}
+
+/// How many wrong tries an account has before it takes none for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lockout {
+    /// So many wrong tries within `window` lock it.
+    pub tries: u8,
+    /// For how long a try counts.
+    pub window: Duration,
+    /// How long it stays locked.
+    pub lasts: Duration,
+}
+
+/// The result of a [`Request::Verify`] that was not asked: the account takes no tries.
+pub const LOCKED: &str = "locked";
+
 /// A request's number, unique within its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u32);
@@ -108,6 +143,9 @@ pub enum Request {
         /// The same key has the same effect once (`device.block`); `None` for pure questions.
         idempotency: Option<String>,
     },
+    /// Ask a service whether the caller knows an account's secret. Answered with the service's result; without asking it, with
+    /// [`LOCKED`] (and `hasta`, the moment until which) when the account has seen too many wrong tries, in whatever calls.
+    Verify(Verification),
     /// Open a case, or get the one that this key opened before. Answered `ok` with `folio`, `estado`, `vence`.
     OpenCase(case::Open),
     /// Change a case. Answered `ok` or `not_found`.
@@ -136,6 +174,7 @@ impl fmt::Debug for Request {
                     .field("idempotency", idempotency)
                     .finish()
             }
+            Self::Verify(verification) => f.debug_tuple("Verify").field(verification).finish(),
             Self::OpenCase(open) => f.debug_tuple("OpenCase").field(open).finish(),
             Self::UpdateCase(update) => f.debug_tuple("UpdateCase").field(update).finish(),
             Self::FindCase { operator, folio } => {
@@ -143,6 +182,20 @@ impl fmt::Debug for Request {
             }
             Self::Notify(message) => f.debug_tuple("Notify").field(message).finish(),
         }
+    }
+}
+
+/// Names of arguments only: one of them is the secret.
+impl fmt::Debug for Verification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { operator, service, args, account: _, matches: _, lockout, at: _ } = self;
+        let args: Vec<&String> = args.keys().collect();
+        f.debug_struct("Verification")
+            .field("operator", operator)
+            .field("service", service)
+            .field("args", &args)
+            .field("lockout", lockout)
+            .finish()
     }
 }
 

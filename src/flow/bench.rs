@@ -175,6 +175,7 @@ fn asked(request: &Request) -> String {
             let key = idempotency.as_ref().map(|key| format!(" once {key}")).unwrap_or_default();
             format!("asks {service}{}{key}", pairs(args))
         }
+        Request::Verify(verification) => format!("asks {}{}", verification.service, pairs(&verification.args)),
         Request::OpenCase(open) => {
             let due = open.due.map(|due| format!(" due {due}")).unwrap_or_default();
             format!("opens {}/{}{}{due} once {}", open.kind, open.subkind, pairs(&open.fields), open.idempotency)

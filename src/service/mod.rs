@@ -8,10 +8,11 @@ use std::sync::Arc;
 use tracing::warn;
 
 use crate::case::{self, Folio};
+use crate::flow::action::{LOCKED, Verification};
 use crate::flow::{Answer, Request};
 use crate::notify;
 use crate::operator::{Operator, Service, Source};
-use crate::store::{Change, Store};
+use crate::store::{Change, Store, Tried};
 use crate::value::{Kind, Value, Values};
 
 mod device_block;
@@ -41,6 +42,7 @@ impl Services {
             // The builtins are idempotent by the folio they carry, which says more than the flow's key: the same report orders
             // once, whichever call repeats it.
             Request::Service { operator, service, args, idempotency: _ } => self.ask(&operator, &service, &args).await,
+            Request::Verify(verification) => self.verify(&verification).await,
             Request::OpenCase(open) => self.open_case(&open).await,
             Request::UpdateCase(update) => self.update_case(&update).await,
             Request::FindCase { operator, folio } => self.find_case(&operator, &folio).await,
@@ -72,6 +74,30 @@ impl Services {
             Ok((result, values)) => Answer::Result { result, values },
             Err(fault) => refuse(service, &format!("{fault:#}")),
         }
+    }
+
+    /// Counts the try, compares, and takes the count back when the secret was right, or nobody could say.
+    async fn verify(&self, verification: &Verification) -> Answer {
+        let Verification { operator, service, args, account, matches, lockout, at } = verification;
+        let id = match self.store.count_try(operator, account, *lockout, *at).await {
+            Ok(Tried::Counted(id)) => id,
+            Ok(Tried::Locked(until)) => {
+                let values = Values::from([("hasta".to_owned(), Value::Moment(until))]);
+                return Answer::Result { result: LOCKED.to_owned(), values };
+            }
+            // A try that is not counted is a free guess.
+            Err(fault) => return refuse(service, &format!("the try cannot be counted: {fault:#}")),
+        };
+        let answer = self.ask(operator, service, args).await;
+        let settled = match &answer {
+            Answer::Result { result, .. } if result == matches => self.store.forgive_tries(operator, account).await,
+            Answer::Result { .. } => Ok(()),
+            Answer::Error(_) => self.store.take_back_try(&id).await,
+        };
+        if let Err(fault) = settled {
+            warn!(cause = format!("{fault:#}"), "a try goes on counting that should not");
+        }
+        answer
     }
 
     async fn open_case(&self, open: &case::Open) -> Answer {

@@ -13,7 +13,8 @@ pub struct LoggedEvent {
     pub seq: i64,
     /// When it happened.
     pub at: Timestamp,
-    /// `case_opened`, `case_updated`, `call_ended`, `message_queued`, `device_block_ordered`, `line_suspension_ordered`.
+    /// `case_opened`, `case_updated`, `call_ended`, `message_queued`, `device_block_ordered`, `line_suspension_ordered`,
+    /// `verification_locked`.
     pub kind: String,
     /// Operator id; empty when no number matched.
     pub operator: String,

@@ -14,12 +14,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::call::CallRecord;
 use crate::case::{self, Case, Folio};
-use crate::flow::action::Message;
+use crate::flow::action::{Lockout, Message};
 use crate::ids::Ids;
 use crate::store::entry::{Entry, Write};
 use crate::store::pending::Pending;
 use crate::store::spool::Spool;
-use crate::store::sql::{Place, Readers};
+use crate::store::sql::{Conn, Failure, Place, Readers};
 use crate::store::writer::{Job, Outcome, Writer};
 use crate::value::Values;
 
@@ -33,6 +33,7 @@ mod pending;
 mod spool;
 mod sql;
 mod tables;
+mod tries;
 mod writer;
 
 pub use calls::CallFilter;
@@ -41,6 +42,7 @@ pub use events::LoggedEvent;
 pub use orders::{Order, OrderKind, Ordered, StoredOrder, device};
 pub use outbox::Queued;
 pub use tables::{TableRow, TableState, row_key};
+pub use tries::Tried;
 
 /// The store. Clones share it.
 #[derive(Clone)]
@@ -54,6 +56,8 @@ struct Inner {
     jobs: mpsc::Sender<Job>,
     pending: Arc<Mutex<Pending>>,
     ids: Mutex<Ids>,
+    /// For tries to verify an account, which go past the writer: they are answered one after the other, and never spooled.
+    tries: tokio::sync::Mutex<Option<Conn>>,
 }
 
 impl Store {
@@ -139,7 +143,14 @@ impl Store {
             .name("store-writer".into())
             .spawn(move || runtime.block_on(writer.run()))
             .context("cannot start the store's writer")?;
-        let inner = Inner { readers: place.readers(), place, jobs, pending, ids: Mutex::new(os_ids()?) };
+        let inner = Inner {
+            readers: place.readers(),
+            place,
+            jobs,
+            pending,
+            ids: Mutex::new(os_ids()?),
+            tries: tokio::sync::Mutex::default(),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -303,6 +314,51 @@ impl Store {
         orders::of_case(&self.inner.readers, folio).await
     }
 
+    /// Counts a try to verify an account, unless it is locked. `subject` names the account, `at` is the caller's moment.
+    ///
+    /// # Errors
+    /// It could not be counted: then it must not be taken.
+    pub async fn count_try(
+        &self,
+        operator: &str,
+        subject: &str,
+        lockout: Lockout,
+        at: Timestamp,
+    ) -> anyhow::Result<Tried> {
+        let id = self.ids().token(16);
+        self.with_tries(async |conn| tries::count(conn, operator, subject, lockout, at, id).await).await
+    }
+
+    /// A try was not compared after all: it does not count.
+    ///
+    /// # Errors
+    /// It goes on counting.
+    pub async fn take_back_try(&self, id: &str) -> anyhow::Result<()> {
+        self.with_tries(async |conn| tries::take_back(conn, id).await).await
+    }
+
+    /// A try was right: no earlier one counts.
+    ///
+    /// # Errors
+    /// They go on counting.
+    pub async fn forgive_tries(&self, operator: &str, subject: &str) -> anyhow::Result<()> {
+        self.with_tries(async |conn| tries::forgive(conn, operator, subject).await).await
+    }
+
+    /// Runs one transaction on the tries' connection. One that failed is not used again.
+    async fn with_tries<T>(&self, work: impl AsyncFnOnce(&mut Conn) -> Result<T, Failure>) -> anyhow::Result<T> {
+        let mut kept = self.inner.tries.lock().await;
+        let mut conn = match kept.take() {
+            Some(conn) => conn,
+            None => self.inner.place.connect(writer::LOCK_PATIENCE).await?,
+        };
+        conn.begin().await?;
+        let done = work(&mut conn).await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
+        conn.commit().await?;
+        *kept = Some(conn);
+        Ok(done)
+    }
+
     /// Replaces an operator's table whole, or leaves it as it is. `progress` is told how many rows are in.
     ///
     /// # Errors
@@ -359,6 +415,9 @@ impl Store {
         if self.inner.jobs.send(Job::Close(closed)).await.is_ok() {
             // The writer answers when it is done; a writer that is gone has nothing left to do.
             let _ = waiting.await;
+        }
+        if let Some(conn) = self.inner.tries.lock().await.take() {
+            let _ = conn.close().await;
         }
         self.inner.readers.close().await;
     }

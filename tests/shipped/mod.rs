@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use contesta::case::{Case, Folio};
 use contesta::fault::SourceFile;
+use contesta::flow::action::Verification;
 use contesta::flow::simulator::{Line, Press, What};
 use contesta::flow::{self, Answer, CallFacts, Flows, Request, Simulator};
 use contesta::ids::CallKey;
@@ -141,9 +142,8 @@ impl Centre {
     }
 
     fn answer(&self, request: &Request, outside: Outside) -> (Answer, Duration) {
-        let named =
-            |names: &[&str]| matches!(request, Request::Service { service, .. } if names.contains(&service.as_str()));
-        let stores = !matches!(request, Request::Service { .. });
+        let named = |names: &[&str]| matches!(request, Request::Service { service, .. } | Request::Verify(Verification { service, .. }) if names.contains(&service.as_str()));
+        let stores = !matches!(request, Request::Service { .. } | Request::Verify(_));
         match outside {
             Outside::StoreDown | Outside::StoreDownOnce if stores => (Answer::Error("no store".to_owned()), SOON),
             Outside::Down => (Answer::Error("everything is down".to_owned()), SOON),

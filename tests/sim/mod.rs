@@ -16,6 +16,7 @@ use contesta::call::{self, CallRecord, Tenant};
 use contesta::case::{Case, Folio};
 use contesta::config::Config;
 use contesta::exchange::{Exchange, Input, Limits, Output, Snapshot};
+use contesta::flow::action::Verification;
 use contesta::flow::{self, Answer, Request, RequestId};
 use contesta::ids::{Ids, LegId};
 use contesta::media::{self, Leg, MAX_PACKET};
@@ -487,7 +488,7 @@ impl Sim {
 
     fn request(&mut self, leg: LegId, id: RequestId, request: Request) {
         let name = match &request {
-            Request::Service { service, .. } => service.clone(),
+            Request::Service { service, .. } | Request::Verify(Verification { service, .. }) => service.clone(),
             Request::OpenCase(open) => format!("open {}", open.kind),
             Request::UpdateCase(_) => "update".to_owned(),
             Request::FindCase { .. } => "find".to_owned(),

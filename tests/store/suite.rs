@@ -1,13 +1,14 @@
 //! What the store promises, whichever database it stands on.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use contesta::call::{CallRecord, PathEntry};
 use contesta::case::{self, Folio, State};
-use contesta::flow::action::Message;
+use contesta::flow::action::{Lockout, Message};
 use contesta::ids::CallKey;
 use contesta::media::LegReport;
-use contesta::store::{CallFilter, CaseFilter, Change, Order, OrderKind, Ordered, Store, TableRow, row_key};
+use contesta::store::{CallFilter, CaseFilter, Change, Order, OrderKind, Ordered, Store, TableRow, Tried, row_key};
 use contesta::value::{Value, Values};
 use jiff::Timestamp;
 
@@ -35,6 +36,7 @@ async fn promises(fresh: &(dyn Fn() -> Database + Sync), callers: usize) {
     the_event_log_is_numbered_in_the_order_of_things(&fresh().open().await).await;
     a_handset_is_blocked_by_its_first_report(&fresh().open().await).await;
     a_message_is_queued_once(&fresh().open().await).await;
+    tries_lock_an_account(&fresh().open().await).await;
     a_table_is_replaced_whole(&fresh().open().await).await;
     everything_is_there_after_a_restart(&fresh()).await;
 }
@@ -414,4 +416,48 @@ pub fn message(key: &str) -> Message {
         call: CallKey("c1".into()),
         idempotency: key.into(),
     }
+}
+
+/// P-14: tries count for their account, by whomever and whenever they come; at the limit they stop, and it ends by itself.
+async fn tries_lock_an_account(store: &Store) {
+    let hour = Duration::from_secs(3_600);
+    let lockout = Lockout { tries: 3, window: hour, lasts: hour / 2 };
+    let minute = |minute: u32| at(&format!("2026-03-15T{:02}:{:02}:00Z", 8 + minute / 60, minute % 60));
+    let attempt =
+        async |account: &str, at: u32| store.count_try("beneleit", account, lockout, minute(at)).await.unwrap();
+    let counted = |tried: Tried| match tried {
+        Tried::Counted(id) => id,
+        Tried::Locked(until) => panic!("locked until {until}"),
+    };
+    // Twenty at the same moment: three are compared.
+    let mut crowd = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let store = store.clone();
+        crowd.spawn(async move { store.count_try("beneleit", "a", lockout, minute(0)).await.unwrap() });
+    }
+    let tried = crowd.join_all().await;
+    assert_eq!(tried.iter().filter(|tried| matches!(tried, Tried::Counted(_))).count(), 3);
+    assert!(tried.contains(&Tried::Locked(minute(30))));
+    assert_eq!(attempt("a", 29).await, Tried::Locked(minute(30)));
+    // Another account, and another operator's of the same name, are not touched.
+    counted(attempt("b", 29).await);
+    counted(store.count_try("bluepoint", "a", lockout, minute(29)).await.unwrap());
+    // The lock is over, and what came before it counts no more.
+    counted(attempt("a", 30).await);
+    counted(attempt("a", 31).await);
+    // A try that nobody compared is taken back, with the lock that it was the last one for.
+    let last = counted(attempt("a", 32).await);
+    assert_eq!(attempt("a", 33).await, Tried::Locked(minute(62)));
+    store.take_back_try(&last).await.unwrap();
+    counted(attempt("a", 33).await);
+    assert_eq!(attempt("a", 34).await, Tried::Locked(minute(63)));
+    // Whoever knew the secret is the owner.
+    store.forgive_tries("beneleit", "a").await.unwrap();
+    counted(attempt("a", 35).await);
+    // A try counts for an hour.
+    counted(attempt("a", 36).await);
+    counted(attempt("a", 97).await);
+    counted(attempt("a", 98).await);
+    let locks = store.events_after(0, 100).await.unwrap();
+    assert_eq!(locks.iter().filter(|event| event.kind == "verification_locked").count(), 3);
 }

@@ -2,7 +2,8 @@
 //!
 //! `caller_id` compares the caller's number with `line`. `last4` collects digits that appear nowhere and hands them to a
 //! service as its argument `secret`; only the service knows the right ones. Wrong tries count over the whole call: at
-//! `lockout` every `last4` of this call fails at once, without asking (`journeys.md` J6).
+//! `lockout` every `last4` of this call fails at once, without asking. They count over all calls as well, for the account that
+//! the other arguments name: at `account_tries` within `account_window` nobody is asked about it for `account_lock`.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::ask::{read_args, service_at};
 use super::{After, Input, Leave, Next, Opt, Out, Pace, Shape, Sheet, StepKind, opt, out};
 use crate::dtmf::Digit;
 use crate::fault::did_you_mean;
-use crate::flow::action::{Answer, Request};
+use crate::flow::action::{Answer, LOCKED, Lockout, Request, Verification};
 use crate::flow::prompt::Item;
 use crate::flow::reader::Reader;
 use crate::flow::template::Template;
@@ -35,11 +36,15 @@ const OPTIONS: &[Opt] = &[
     opt("inter_digit", Shape::Duration, "last4: silence after a digit that ends the entry (3s)."),
     opt("attempts", Shape::Number, "last4: how often the caller may try here, 1 to 5 (2)."),
     opt("lockout", Shape::Number, "last4: wrong tries in one call after which nothing is asked any more, 1 to 10 (attempts)."),
+    opt("account_tries", Shape::Number, "last4: wrong tries of one account over all calls that lock it, 1 to 50 (5)."),
+    opt("account_window", Shape::Duration, "last4: for how long a wrong try counts (1h)."),
+    opt("account_lock", Shape::Duration, "last4: how long the account stays locked (30m)."),
 ];
 const OUTPUTS: &[Out] = &[
     out("verified", "The caller is."),
     out("failed", "The caller is not, or has tried too often."),
     out("unavailable", "The service could not say (failed, for caller_id never)."),
+    out("locked", "Too many wrong tries of this account, in whatever calls (failed)."),
 ];
 
 /// Is this caller who they say they are?
@@ -67,6 +72,7 @@ pub(crate) struct Last4 {
     inter_digit: Duration,
     attempts: u8,
     lockout: u8,
+    account: Lockout,
 }
 
 /// What a `verify` remembers while it waits. The digits leave it only with the request.
@@ -95,11 +101,13 @@ impl StepKind for Verify {
         match (method, place) {
             (Some("caller_id"), _) => {
                 reader.optional_output("unavailable");
+                reader.optional_output("locked");
                 let line = reader.required("line").and_then(|place| reader.template_at(place, Some(Kind::Text)))?;
                 Some(Self::CallerId { line })
             }
             (Some("last4"), _) => {
                 reader.output("unavailable");
+                reader.output_or("locked", "failed");
                 read_last4(reader).map(|last4| Self::Last4(Box::new(last4)))
             }
             (Some(other), Some(place)) => {
@@ -140,6 +148,10 @@ impl StepKind for Verify {
             }
             Input::Deadline(Why::InterDigit) => last4.fail(verifying, &last4.invalid, "too few digits", turn),
             Input::Deadline(_) => last4.fail(verifying, &last4.no_input, "no input", turn),
+            Input::Answered(Answer::Result { result, .. }) if result == LOCKED => {
+                turn.trace("the account is locked: too many wrong tries, in whatever calls");
+                After::Leave(Leave::by("locked"))
+            }
             Input::Answered(Answer::Result { result, .. }) if result == last4.matches => {
                 turn.trace(format!("{} answers {result}", last4.service));
                 After::Leave(Leave::by("verified"))
@@ -200,9 +212,14 @@ impl Last4 {
 
     fn ask(&self, secret: String, turn: &mut Turn<'_>) -> After {
         let mut args = Values::from([(self.secret.clone(), Value::Text(secret))]);
+        let mut account = self.service.clone();
         for (name, template) in &self.args {
             match template.value(&turn.values()) {
-                Some(value) => args.insert(name.clone(), value),
+                Some(value) => {
+                    account.push('\u{1f}');
+                    account.push_str(&value.to_string());
+                    args.insert(name.clone(), value)
+                }
                 None => {
                     turn.trace(format!("the argument «{name}» of {} is unset", self.service));
                     return After::Leave(Leave::by("unavailable"));
@@ -211,8 +228,11 @@ impl Last4 {
         }
         turn.trace(format!("asks {}", self.service));
         let operator = turn.operator.id.clone();
-        let request = Request::Service { operator, service: self.service.clone(), args, idempotency: None };
-        turn.request(request, self.wait_timeout);
+        let (service, matches) = (self.service.clone(), self.matches.clone());
+        let at = turn.now.wall;
+        let lockout = self.account;
+        let verification = Verification { operator, service, args, account, matches, lockout, at };
+        turn.request(Request::Verify(verification), self.wait_timeout);
         After::Stay
     }
 
@@ -262,6 +282,11 @@ fn read_last4(reader: &mut Reader<'_, '_>) -> Option<Last4> {
     let inter_digit = reader.duration("inter_digit", Duration::from_secs(3), SECOND..=Duration::from_secs(20));
     let attempts = reader.count("attempts", 2, 1..=5);
     let lockout = reader.count("lockout", attempts, 1..=10);
+    let account = Lockout {
+        tries: reader.count("account_tries", 5, 1..=50),
+        window: reader.duration("account_window", HOUR, MINUTE..=7 * DAY),
+        lasts: reader.duration("account_lock", HOUR / 2, MINUTE..=7 * DAY),
+    };
     Some(Last4 {
         service: service?.name.clone(),
         args,
@@ -277,10 +302,14 @@ fn read_last4(reader: &mut Reader<'_, '_>) -> Option<Last4> {
         inter_digit,
         attempts,
         lockout,
+        account,
     })
 }
 
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
 
 #[cfg(test)]
 mod tests {
@@ -320,6 +349,18 @@ cause = "unavailable"
         assert_eq!(bench.press("1"), ["stops", "says menu"]);
         assert!(bench.path.contains(&"locked out: too many wrong tries in this call".to_owned()));
         assert!(!bench.debug.contains("8361") && !bench.debug.contains("8362"), "{}", bench.debug);
+    }
+
+    /// Nobody learns whether a guess was right while the account is locked, and the flow has words of its own for it.
+    #[test]
+    fn a_locked_account_has_its_own_way_out() {
+        for (on, end) in [("", "says menu"), (", locked = \"nada\"", "ends unavailable")] {
+            let mut bench = Bench::of(&VERIFY.replace("unavailable = \"nada\" }", &format!("unavailable = \"nada\"{on} }}")));
+            bench.start();
+            bench.press("8361");
+            assert_eq!(bench.answer("locked", &[]), [end]);
+            assert!(bench.path.contains(&"the account is locked: too many wrong tries, in whatever calls".to_owned()));
+        }
     }
 
     /// A caller who keys ten digits where four are asked for leaves the other six neither to the menu nor in the path.
