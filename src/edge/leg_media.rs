@@ -116,8 +116,16 @@ impl LegMedia {
         !self.unclosed.is_empty()
     }
 
+    /// Every worker has more to do than it can: a new call would make the old ones stutter.
+    #[must_use]
+    pub fn overloaded(&self) -> bool {
+        self.workers.iter().all(MediaWorker::is_overloaded)
+    }
+
+    /// The worker for the next leg: one that is not overloaded if there is one, the one with the fewest legs of these.
     fn least_loaded(&self) -> usize {
-        (0..self.workers.len()).min_by_key(|index| self.workers.get(*index).map_or(0, MediaWorker::legs)).unwrap_or(0)
+        let load = |worker: &MediaWorker| (worker.is_overloaded(), worker.legs());
+        (0..self.workers.len()).min_by_key(|index| self.workers.get(*index).map(load)).unwrap_or(0)
     }
 
     /// A command for a leg without a worker does nothing: it has just ended.

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use super::rtp_socket::{Inbox, RtpSocket};
 use crate::dtmf::Digit;
 use crate::ids::{LegId, PlayId};
-use crate::media::{Event, Leg, LegSettings, MAX_PACKET, Segment};
+use crate::media::{Event, Leg, LegSettings, MAX_PACKET, Overload, Segment};
 
 /// Milliseconds of a frame; each has its share of the legs.
 const SLOTS: usize = 20;
@@ -121,6 +121,7 @@ pub struct MediaWorker {
 struct Counters {
     legs: AtomicUsize,
     late_ticks: AtomicU64,
+    overloaded: AtomicBool,
     packets_unsent: AtomicU64,
 }
 
@@ -168,6 +169,12 @@ impl MediaWorker {
         self.counters.late_ticks.load(Ordering::Relaxed)
     }
 
+    /// It has more to do than it can, so that no new leg should come here ([`Overload`]).
+    #[must_use]
+    pub fn is_overloaded(&self) -> bool {
+        self.counters.overloaded.load(Ordering::Relaxed)
+    }
+
     /// Packets that the system would not send since the start.
     #[must_use]
     pub fn packets_unsent(&self) -> u64 {
@@ -196,6 +203,7 @@ struct Worker {
     slots: [Vec<Seat>; SLOTS],
     /// The slot of each leg.
     places: BTreeMap<LegId, usize>,
+    overload: Overload,
     desk: Desk,
 }
 
@@ -219,7 +227,7 @@ impl Worker {
     fn new(counters: Arc<Counters>, report: Box<dyn Fn(Report) + Send>) -> Self {
         let desk =
             Desk { inbox: Inbox::new(), packet: [0; MAX_PACKET], events: Vec::with_capacity(16), report, counters };
-        Self { slots: Default::default(), places: BTreeMap::new(), desk }
+        Self { slots: Default::default(), places: BTreeMap::new(), overload: Overload::default(), desk }
     }
 
     fn run(mut self, commands: &Receiver<Command>) {
@@ -227,6 +235,9 @@ impl Worker {
         let mut due = Instant::now();
         loop {
             if self.places.is_empty() {
+                // No milliseconds pass here that could tell that it is well again.
+                self.overload = Overload::default();
+                self.desk.counters.overloaded.store(false, Ordering::Relaxed);
                 let Ok(command) = commands.recv() else { return };
                 due = Instant::now();
                 if self.handle_command(command, slot, due).is_break() {
@@ -254,14 +265,18 @@ impl Worker {
 
     /// Waits for the moment `due` and gives the present. Late, it does not wait, and `due` moves on if it is too late to
     /// catch up.
-    fn wait_until(&self, due: &mut Instant) -> Instant {
+    fn wait_until(&mut self, due: &mut Instant) -> Instant {
         let mut now = Instant::now();
         if let Some(early) = due.checked_duration_since(now) {
             std::thread::sleep(early);
             now = Instant::now();
         }
-        if now.saturating_duration_since(*due) > SLOT {
+        let late = now.saturating_duration_since(*due) > SLOT;
+        if late {
             self.desk.counters.late_ticks.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.overload.handle_tick(late, self.places.len()) {
+            self.desk.counters.overloaded.store(self.overload.is_overloaded(), Ordering::Relaxed);
         }
         *due = catch_up_from(*due, now);
         now
@@ -446,7 +461,7 @@ mod tests {
         }
         let now = due + Duration::from_millis(101);
         assert_eq!(catch_up_from(due, now), now, "more is left out");
-        let (worker, _reports) = worker(0);
+        let (mut worker, _reports) = worker(0);
         worker.wait_until(&mut (due - Duration::from_millis(2)));
         assert_eq!(worker.desk.counters.late_ticks.load(Ordering::Relaxed), 1);
     }

@@ -93,6 +93,9 @@ pub const REQUESTS_MAX: usize = 8_192;
 /// How soon a worker whose queue was full is told again that a leg has ended.
 const CLOSE_AGAIN: Duration = Duration::from_millis(20);
 
+/// How often the media workers are asked whether they are overloaded; each new call asks as well.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Seconds that refused callers are told to wait while the engine stops.
 const RETRY_AFTER_SECONDS: u32 = 30;
 
@@ -102,10 +105,13 @@ impl Signalling {
         let mut outputs: Vec<Output> = Vec::new();
         let mut life = Life::Serving;
         let mut dropped = 0;
+        let mut overloaded = false;
         loop {
             let timer = self.exchange.poll_timeout().map(|(at, _)| at);
             let again = self.legs.close_lost().then(|| clock::now().instant + CLOSE_AGAIN);
-            let wake = [timer, again, life.deadline()].into_iter().flatten().min();
+            // Overload is noticed on media threads, which ring no bell for it.
+            let look = (self.exchange.calls() > 0).then(|| clock::now().instant + LOOK_EVERY);
+            let wake = [timer, again, look, life.deadline()].into_iter().flatten().min();
             poll::wait([self.socket.descriptor(), self.inbox.descriptor()], wake);
 
             // Priority 1: what workers, tasks and signals say.
@@ -114,6 +120,10 @@ impl Signalling {
                     Message::Input(input) => self.tell(input, &mut outputs),
                     Message::Stop => self.stop(&mut life, &mut outputs),
                 }
+            }
+            if self.legs.overloaded() != overloaded {
+                overloaded = !overloaded;
+                self.tell(Input::Overloaded(overloaded), &mut outputs);
             }
             // Priority 2: the network.
             for _ in 0..BATCH {

@@ -44,6 +44,8 @@ pub enum Input {
         /// Seconds for Retry-After.
         retry_after: u32,
     },
+    /// All media workers have more to do than they can, or no longer: new calls get 503 with Retry-After meanwhile.
+    Overloaded(bool),
     /// End every call in order.
     ShutDown,
 }

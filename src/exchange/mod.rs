@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tracing::{Span, debug, error, info, info_span};
+use tracing::{Span, debug, error, info, info_span, warn};
 
 use crate::call::{self, Call, Invited};
 use crate::ids::{Ids, LegId};
@@ -43,6 +43,8 @@ pub struct Exchange {
     /// Buffers kept between inputs.
     sip_actions: Vec<sip::Action>,
     call_actions: Vec<call::Action>,
+    /// No new calls for as long as the media workers cannot keep up with those there are.
+    overloaded: bool,
 }
 
 /// A call with what the exchange keeps beside it.
@@ -79,6 +81,7 @@ impl Exchange {
             timers: BTreeSet::new(),
             sip_actions: Vec::new(),
             call_actions: Vec::new(),
+            overloaded: false,
         }
     }
 
@@ -107,6 +110,20 @@ impl Exchange {
             Input::Media(leg, event) => self.tell(now, leg, call::Event::Media(event), out),
             Input::Answered { leg, id, answer } => self.tell(now, leg, call::Event::Answered(id, answer), out),
             Input::Drain { retry_after } => self.user_agent.drain(retry_after),
+            Input::Overloaded(overloaded) => {
+                if overloaded {
+                    warn!(
+                        "overloaded: audio comes late with {} calls, new ones get 503 until it is on time",
+                        self.calls.len()
+                    );
+                } else {
+                    warn!(
+                        "no longer overloaded: audio is on time with {} calls, new ones are taken again",
+                        self.calls.len()
+                    );
+                }
+                self.overloaded = overloaded;
+            }
             Input::ShutDown => {
                 let legs: Vec<LegId> = self.calls.keys().copied().collect();
                 for leg in legs {
@@ -252,6 +269,11 @@ impl Exchange {
             return self.user_agent.reject(now.instant, leg, &why, &mut self.sip_actions);
         }
         let (tenant, route) = match snapshot.route(&invitation) {
+            Some(_) if self.overloaded => {
+                info!(%peer, status = 503, "overloaded");
+                let why = refusal(503, Some(OVERLOADED_RETRY_AFTER_SECONDS), "overloaded: try another way".into());
+                return self.user_agent.reject(now.instant, leg, &why, &mut self.sip_actions);
+            }
             Some(found) if self.calls.len() < self.limits.calls => found,
             Some(_) => {
                 info!(%peer, status = 503, "over the limit of {} calls", self.limits.calls);
@@ -322,6 +344,9 @@ fn mask(number: &str) -> String {
         None => number.to_owned(),
     }
 }
+
+/// How long a peer should wait after a 503 for overload: longer than overload lasts at least.
+const OVERLOADED_RETRY_AFTER_SECONDS: u32 = 10;
 
 /// How long a peer should wait after a 503 for too many calls.
 const RETRY_AFTER_SECONDS: u32 = 5;

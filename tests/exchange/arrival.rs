@@ -277,3 +277,25 @@ fn a_missing_ack_is_the_cause_although_the_flow_ended_first() {
     let byes = sim.phones[phone].log.iter().filter(|(_, ours, line)| !ours && line.starts_with("BYE"));
     assert_eq!(byes.map(|(at, ..)| *at).collect::<Vec<_>>(), [32_000]);
 }
+
+/// What the media workers cannot carry is refused, so that the calls they have do not stutter; when they are well again, calls
+/// are taken again.
+#[test]
+fn while_audio_comes_late_new_calls_get_503_and_the_old_ones_go_on() {
+    let mut sim = Sim::new();
+    let old = sim.talk("old", "*2363");
+    sim.tell(Input::Overloaded(true));
+    let refused = sim.dial("refused", "*2363");
+    let lost = sim.dial("lost", "5550000");
+    sim.advance(SECOND);
+    assert_eq!((&sim.phones[refused].finals[..], &sim.phones[lost].finals[..]), (&[503][..], &[404][..]));
+    assert_eq!(peer::header(&sim.phones[refused].last_response, "Retry-After").as_deref(), Some("10"));
+    assert_eq!((sim.exchange.calls(), &sim.phones[old].bye), (1, &None));
+    sim.tell(Input::Overloaded(false));
+    let taken = sim.talk("taken", "*2363");
+    for phone in [old, taken] {
+        sim.bye(phone);
+    }
+    sim.assert_idle();
+    assert_eq!(sim.records.len(), 2, "who was refused leaves no record");
+}
