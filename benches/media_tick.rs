@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use contesta::audio::{Clip, Codec, Pcm, decode, wav};
+use contesta::dtmf::{Digit, ToneDetector, ToneGenerator};
 use contesta::ids::PlayId;
 use contesta::media::{Leg, LegSettings, MAX_PACKET, Segment};
 use contesta::rtp::{RtpHeader, RtpTime, SequenceNumber, Ssrc};
@@ -109,5 +110,29 @@ fn prompt_of_a_second(bencher: Bencher<'_, '_>, rate: u32) {
     bencher.bench(|| {
         let pcm = decode(black_box(&file), "wav").and_then(|pcm| pcm.resample_to(8000));
         pcm.map(|pcm: Pcm| Clip::from_pcm(&pcm.samples))
+    });
+}
+
+/// 20 ms of a key held down, and of a voice too steady for the detector's first look: what it costs at most and mostly.
+#[divan::bench(args = ["key", "hum", "silence"])]
+fn tones_sought_in_a_frame(bencher: Bencher<'_, '_>, sound: &str) {
+    let mut samples = vec![0_i16; 16_000];
+    match sound {
+        "key" => ToneGenerator::new(Digit::POUND, 16_000, 8_000).fill(&mut samples),
+        "hum" => {
+            for (index, sample) in samples.iter_mut().enumerate() {
+                // Twelve harmonics of 145 Hz.
+                let angle = index as f32 * 145.0 * std::f32::consts::TAU / 8_000.0;
+                *sample = (1..13_u8).map(|harmonic| 1_200.0 * (angle * f32::from(harmonic)).sin()).sum::<f32>() as i16;
+            }
+        }
+        _ => {}
+    }
+    let mut detector = ToneDetector::new();
+    let mut frames = samples.chunks_exact(160).cycle();
+    bencher.bench_local(|| {
+        detector.handle_samples(black_box(frames.next().unwrap_or_default()), |digit| {
+            black_box(digit);
+        });
     });
 }
