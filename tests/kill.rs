@@ -249,7 +249,7 @@ fn folios(samples: &[i16]) -> Vec<String> {
             .map(|key| {
                 let index = words.iter().position(|word| word == key).unwrap();
                 let clip = Clip::from_pcm(&tone(index));
-                (index, clip.pcmu.iter().map(|byte| g711::decode(Law::Mu, *byte)).collect())
+                (index, clip.g711(Law::Mu).iter().map(|byte| g711::decode(Law::Mu, *byte)).collect())
             })
             .collect();
     let recordings: Vec<Vec<i16>> = digits.iter().map(|(_, samples)| samples.clone()).collect();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use contesta::audio::g711::Law;
 use contesta::audio::{Clip, Codec};
 use contesta::dtmf::Digit;
 use contesta::edge::media_worker::{Command, MediaWorker, Report};
@@ -113,7 +114,7 @@ fn a_leg_speaks_each_20_ms_plays_and_closes_with_its_totals() {
     // A thread may be late, never early: the fiftieth packet leaves 980 ms after the first.
     assert!(begun.elapsed() >= Duration::from_millis(980), "{:?}", begun.elapsed());
     let heard: Vec<u8> = payloads.concat().into_iter().filter(|&byte| byte != 0xff).collect();
-    assert_eq!(heard, vec![Clip::from_pcm(&[8000]).pcmu[0]; 800]);
+    assert_eq!(heard, vec![Clip::from_pcm(&[8000]).g711(Law::Mu)[0]; 800]);
     assert_eq!(story.report(), (LEG, Event::Played(PlayId(9))));
     story.worker.send(Command::Close { leg: LEG }).unwrap();
     let (LEG, Event::Closed(totals)) = story.report() else { panic!("the leg's last event") };
@@ -145,7 +146,7 @@ fn a_phone_behind_a_nat_is_learned_then_locked_and_its_digits_are_answered() {
     assert_eq!(story.report(), (LEG, Event::Digit(Digit::from_event(5).unwrap())), "and not the stranger's 9");
     story.worker.send(Command::Play { leg: LEG, play: PlayId(1), segments: clip(1000, 160) }).unwrap();
     let answer = std::iter::from_fn(|| Some(phone.hear())).take(5).find(|(header, _)| header.marker);
-    assert_eq!(answer.unwrap().1, vec![Clip::from_pcm(&[1000]).pcmu[0]; 160]);
+    assert_eq!(answer.unwrap().1, vec![Clip::from_pcm(&[1000]).g711(Law::Mu)[0]; 160]);
 }
 
 #[test]

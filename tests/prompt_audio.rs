@@ -78,7 +78,7 @@ fn a_prompt_without_usable_audio_has_a_tone_so_that_a_call_goes_on() {
         ]
     );
     assert!(matches!(defects[3], ("broken", "x/broken.mp3", AudioFault::Unreadable(_))), "{defects:?}");
-    assert_eq!((loaded.clips.len(), loaded.clips[0].pcmu.len()), (prompts.len(), 4_000));
+    assert_eq!((loaded.clips.len(), loaded.clips[0].samples()), (prompts.len(), 4_000));
     // The missing and the broken prompt share one tone of a fifth of a second.
     assert!(Arc::ptr_eq(&loaded.clips[1], &loaded.clips[4]));
     assert_eq!(loaded.clips[1].duration(), Duration::from_millis(200));
@@ -100,7 +100,7 @@ fn a_file_that_two_operators_play_is_decoded_once() {
     fs::remove_dir_all(&root).unwrap();
     let place = |key: &str| usize::try_from(x.id(key).unwrap().0).unwrap();
     assert!(Arc::ptr_eq(&of_x.clips[place("num.0")], &of_y.clips[place("num.0")]));
-    assert_eq!((of_x.clips[place("num.1")].pcmu.len(), of_y.clips[place("num.1")].pcmu.len()), (800, 1_600));
+    assert_eq!((of_x.clips[place("num.1")].samples(), of_y.clips[place("num.1")].samples()), (800, 1_600));
 }
 
 #[test]

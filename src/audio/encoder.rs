@@ -1,12 +1,12 @@
 //! Frames of samples to payloads of one stream.
 
 use super::g711::{self, Law};
-use super::{Codec, Frame};
+use super::{Codec, Frame, g722, opus};
 
 /// Longest payload that an encoder makes of 20 ms: 64 kbit/s, as G.711 and G.722 always have.
 pub const PAYLOAD_MAX: usize = 160;
 
-/// Encodes one stream. Allocates nothing after [`Encoder::new`].
+/// Encodes one stream. G.711 and G.722 allocate nothing after [`Encoder::new`]; the Opus codec does, within its crate.
 #[derive(Debug)]
 pub struct Encoder {
     codec: Codec,
@@ -16,6 +16,8 @@ pub struct Encoder {
 #[derive(Debug)]
 enum State {
     G711(Law),
+    G722(Box<g722::Encoder>),
+    Opus(opus::Encoder),
 }
 
 impl Encoder {
@@ -25,6 +27,8 @@ impl Encoder {
         let state = match codec {
             Codec::Pcmu => State::G711(Law::Mu),
             Codec::Pcma => State::G711(Law::A),
+            Codec::G722 => State::G722(Box::default()),
+            Codec::Opus => State::Opus(opus::Encoder::new(codec.sample_rate())),
         };
         Self { codec, state }
     }
@@ -35,17 +39,20 @@ impl Encoder {
         self.codec
     }
 
-    /// Encodes 20 ms and gives the payload's length in `out`: 160 bytes of G.711. `pcm` should have the rate of
-    /// [`Codec::sample_rate`]; of another one it is encoded as it is, at the wrong speed. [`PAYLOAD_MAX`] bytes are always enough;
+    /// Encodes 20 ms and gives the payload's length in `out`: 160 bytes of G.711 and G.722, fewer of Opus,
+    /// 0 if that failed. `pcm` should have the rate of
+    /// [`Codec::sample_rate`]; of another one it is encoded as it is, at the wrong speed, or not at all (Opus). [`PAYLOAD_MAX`] bytes are always enough;
     /// what does not fit is not written.
     #[must_use]
     pub fn encode(&mut self, pcm: &Frame, out: &mut [u8]) -> usize {
         debug_assert_eq!(pcm.rate(), self.codec.sample_rate());
-        match &self.state {
+        match &mut self.state {
             State::G711(law) => {
                 out.iter_mut().zip(pcm.samples()).for_each(|(to, sample)| *to = g711::encode(*law, *sample));
                 out.len().min(pcm.samples().len())
             }
+            State::G722(encoder) => encoder.encode(pcm.samples(), out),
+            State::Opus(encoder) => encoder.encode(pcm.samples(), out),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Samples and codecs: G.711, decoding of prompt files, resampling, WAV.
+//! Samples and codecs: G.711, G.722, Opus, decoding of prompt files, resampling, WAV.
 
 pub mod clip;
 mod codec;
@@ -9,6 +9,8 @@ mod decoder;
 mod encoder;
 mod frame;
 pub mod g711;
+pub mod g722;
+pub mod opus;
 mod pcm;
 pub mod recognise;
 pub mod recording;

@@ -189,7 +189,7 @@ fn name(report: &Report, names: &[Known]) -> Vec<HeardPrompt> {
     let samples: Vec<Vec<i16>> = names
         .iter()
         .map(|known| {
-            let decoded = |law| known.clip.bytes(report.codec).iter().map(|byte| g711::decode(law, *byte)).collect();
+            let decoded = |law| known.clip.g711(law).iter().map(|byte| g711::decode(law, *byte)).collect();
             report.codec.law().map(decoded).unwrap_or_default()
         })
         .collect();
@@ -202,7 +202,7 @@ fn name(report: &Report, names: &[Known]) -> Vec<HeardPrompt> {
                 key: known.key.clone(),
                 alike: heard.alike.iter().filter_map(|index| Some(names.get(*index)?.key.clone())).collect(),
                 text: known.text.clone(),
-                whole: heard.samples >= known.clip.bytes(report.codec).len(),
+                whole: heard.samples >= known.clip.samples(),
             })
         })
         .collect()

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 
 use crate::audio::g711::Law;
-use crate::audio::{Codec, wav};
+use crate::audio::wav;
 use crate::edge::files;
 use crate::edge::prompt_audio::PromptAudio;
 use crate::operator::Prompts;
@@ -153,7 +153,7 @@ fn write_wav(words: &[Word], args: &Args, path: &Path) -> anyhow::Result<()> {
                 }
                 let place = prompts.id(key).and_then(|id| usize::try_from(id.0).ok());
                 let clip = place.and_then(|place| loaded.clips.get(place)).context("a word without a place")?;
-                samples.extend(clip.bytes(Codec::Pcmu).iter().map(|byte| audio::g711::decode(Law::Mu, *byte)));
+                samples.extend(clip.g711(Law::Mu).iter().map(|byte| audio::g711::decode(Law::Mu, *byte)));
             }
             Word::Pause(pause) => {
                 let silence = usize::try_from(pause.as_millis() * 8).unwrap_or(0);

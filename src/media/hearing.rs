@@ -65,7 +65,6 @@ pub struct Hearing {
     /// Samples decoded beyond the frames given out.
     samples: Box<[i16]>,
     waiting: usize,
-    decoded: Frame,
     heard: Frame,
     quiet: bool,
 }
@@ -85,7 +84,6 @@ impl Hearing {
             is_described: false,
             samples: vec![0; SAMPLES_MAX].into(),
             waiting: 0,
-            decoded: Frame::silent(rate),
             heard: Frame::silent(rate),
             quiet: true,
         }
@@ -129,7 +127,7 @@ impl Hearing {
                     self.is_described = false;
                     let count = count_of(duration).min(room.len());
                     let room = room.get_mut(..count).unwrap_or_default();
-                    decode(&mut self.decoder, &mut self.decoded, payload, room);
+                    decode(&mut self.decoder, payload, room);
                     self.concealment.heard(room);
                     count
                 }
@@ -191,22 +189,13 @@ impl Hearing {
 
 /// How long a payload plays, in units of the codec's clock.
 fn units(codec: Codec, payload: &[u8]) -> u32 {
-    match codec {
-        // One byte a unit.
-        Codec::Pcmu | Codec::Pcma => u32::try_from(payload.len()).unwrap_or(u32::MAX),
-    }
+    codec.payload_units(payload).unwrap_or_default()
 }
 
 /// Fills `room`, which is as long as the payload plays.
-fn decode(decoder: &mut Decoder, frame: &mut Frame, payload: &[u8], room: &mut [i16]) {
-    // 20 ms at a time, so that no part of a packet waits in the decoder for the next one, which may be lost.
-    let bytes = decoder.codec().frame_units() as usize;
-    let samples = frame.samples().len();
-    for (payload, room) in payload.chunks(bytes).zip(room.chunks_mut(samples)) {
-        match decoder.decode(payload, frame) {
-            Ok(()) => room.iter_mut().zip(frame.samples()).for_each(|(to, from)| *to = *from),
-            Err(_no_sound) => room.fill(0),
-        }
+fn decode(decoder: &mut Decoder, payload: &[u8], room: &mut [i16]) {
+    if decoder.decode_whole(payload, room).is_err() {
+        room.fill(0);
     }
 }
 

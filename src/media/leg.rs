@@ -137,8 +137,9 @@ impl Leg {
         } else {
             let marker = self.quiet && self.player.is_playing();
             self.quiet = !self.player.is_playing();
-            out.extend(self.player.fill(self.settings.codec, body).map(Event::Played));
-            (marker, self.settings.payload_type, timestamp, FRAME_SAMPLES)
+            let filled = self.player.fill(self.settings.codec, body);
+            out.extend(filled.played.map(Event::Played));
+            (marker, self.settings.payload_type, timestamp, filled.length)
         };
         let destination = self.source.destination();
         if !self.settings.send || destination.port() == 0 || destination.ip().is_unspecified() {

@@ -140,7 +140,7 @@ fn codec_of(media: &Media, payload_type: u8) -> Option<Codec> {
     if encoding.clock_rate != 8000 || encoding.channels != 1 {
         return None;
     }
-    [Codec::Pcmu, Codec::Pcma].into_iter().find(|&codec| encoding.name.eq_ignore_ascii_case(encoding_name(codec)))
+    [Codec::Pcmu, Codec::Pcma].into_iter().find(|&codec| encoding.name.eq_ignore_ascii_case(codec.encoding_name()))
 }
 
 /// Offers with several codecs carry one telephone-event for each clock rate (RFC 4733 §2.1): ours is 8,000.
@@ -171,7 +171,7 @@ fn write_audio(
     }
     text.push_str("\r\n");
     for &(payload_type, codec) in codecs {
-        let _ = write!(text, "a=rtpmap:{payload_type} {}/8000\r\n", encoding_name(codec));
+        let _ = write!(text, "a=rtpmap:{payload_type} {}/8000\r\n", codec.encoding_name());
     }
     if let Some(payload_type) = telephone_event {
         let _ = write!(text, "a=rtpmap:{payload_type} telephone-event/8000\r\na=fmtp:{payload_type} 0-15\r\n");
@@ -185,17 +185,12 @@ fn write_audio(
     });
 }
 
-fn encoding_name(codec: Codec) -> &'static str {
-    match codec {
-        Codec::Pcmu => "PCMU",
-        Codec::Pcma => "PCMA",
-    }
-}
-
 fn static_payload_type(codec: Codec) -> u8 {
     match codec {
         Codec::Pcmu => 0,
         Codec::Pcma => 8,
+        Codec::G722 => 9,
+        Codec::Opus => 111,
     }
 }
 

@@ -156,7 +156,7 @@ fn clip(operator: u8, prompt: u32, key: &str) -> Arc<Clip> {
         payload[6..8].copy_from_slice(&frame.to_be_bytes());
         bytes.extend_from_slice(&payload);
     }
-    Arc::new(Clip { pcmu: bytes.clone().into(), pcma: bytes.into() })
+    Arc::new(Clip::from_g711(bytes.clone().into(), bytes.into()))
 }
 
 /// The prompt and the frame of it that this payload is; `None` for silence.
