@@ -122,11 +122,55 @@ async fn what_is_mistyped_or_unknown_is_said() {
             vec!["calls", "list", "--since", "ayer"],
             "error: «ayer» is no moment: write 2026-03-15, 2026-03-15T02:30 or 2026-03-15T08:30:00Z",
         ),
+        (
+            vec!["cases", "list", "--operator", "bluepint"],
+            "error: there is no operator «bluepint»; there are beneleit, bluepoint; did you mean «bluepoint»?",
+        ),
+        (
+            vec!["calls", "list", "--operator", "nope"],
+            "error: there is no operator «nope»; there are beneleit, bluepoint",
+        ),
         (vec!["import", "covrage"], "error: there is no table «covrage»; did you mean «coverage»?"),
     ];
     for (args, expected) in cases {
         assert_eq!(refused(&contesta(data, &args)), expected);
     }
+}
+
+/// Whoever may read the files may look: nothing is written, not even a log beside the database.
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_leaves_no_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let engine = Store::open(&Store::default_url(data), data).await.unwrap();
+    let folio = engine.open_case(&opening()).await.unwrap().case.folio;
+    engine.close().await;
+    let files = || {
+        let mut files: Vec<_> = std::fs::read_dir(data)
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .map(|entry| {
+                (entry.file_name(), entry.metadata().unwrap().modified().unwrap(), std::fs::read(entry.path()).ok())
+            })
+            .collect();
+        files.sort();
+        files
+    };
+    let before = files();
+    assert!(said(&contesta(data, &["cases", "list"])).contains(folio.as_str()));
+    said(&contesta(data, &["cases", "show", folio.as_str()]));
+    said(&contesta(data, &["calls", "list"]));
+    assert_eq!(files(), before);
+    let looks = Store::connect(&Store::default_url(data), data).await.unwrap();
+    assert_eq!(looks.open_case(&opening()).await.unwrap_err().to_string(), "the store is closed");
+    looks.close().await;
+
+    // An older engine made it: what its tables mean is not guessed at.
+    let mut old = SqliteConnection::connect(&Store::default_url(data)).await.unwrap();
+    sqlx::query("DELETE FROM _sqlx_migrations WHERE version > 1").execute(&mut old).await.unwrap();
+    old.close().await.unwrap();
+    let why = refused(&contesta(data, &["cases", "list"]));
+    assert!(why.ends_with("are older than this program: `contesta run` brings them up to date"), "{why}");
 }
 
 /// Ops name the store once, for the engine; the commands beside it must not look into another, empty one.

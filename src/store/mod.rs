@@ -75,11 +75,11 @@ impl Store {
         Self::start(place, Some(spool), backlog).await
     }
 
-    /// Opens the store for a command beside the engine: nothing is spooled, so a write that fails is an error at once.
-    /// Look-ups also find what lies in the spool of `data`.
+    /// Opens the store for a command that only looks: nothing is written, so that whoever may read the files may look. Look-ups
+    /// also find what lies in the spool of `data`.
     ///
     /// # Errors
-    /// There is no such database, or it cannot be opened or migrated.
+    /// There is no such database, it cannot be opened, or its tables are those of another version.
     pub async fn connect(url: &str, data: &Path) -> anyhow::Result<Self> {
         let place = Place::parse(url)?;
         if let Place::Sqlite(path) = &place
@@ -87,17 +87,25 @@ impl Store {
         {
             anyhow::bail!("there is no database at {}: `contesta run` or `contesta import` makes it", path.display());
         }
-        Self::beside(place, data).await
+        let readers = place.only_readers();
+        sql::check_version(&place, &readers).await?;
+        // Nobody takes the jobs: whoever wants to write is told that this store is closed for it.
+        let (jobs, _) = mpsc::channel(1);
+        let pending = Arc::new(Mutex::new(Pending::default()));
+        let ids = Mutex::new(os_ids()?);
+        let inner = Inner { readers, place, jobs, pending, ids, tries: tokio::sync::Mutex::default() };
+        Ok(Self { inner: Arc::new(inner) }.with_spool_of(data))
     }
 
-    /// Like [`connect`](Self::connect), but makes the database when there is none: for `contesta import` before the first run.
+    /// Opens the store for a command that writes beside the engine, and makes the database when there is none: for `contesta
+    /// import` before the first run. Nothing is spooled, so a write that fails is an error at once.
     ///
     /// # Errors
     /// It cannot be made, opened or migrated.
     pub async fn prepare(url: &str, data: &Path) -> anyhow::Result<Self> {
         let place = Place::parse(url)?;
         make_folder(&place)?;
-        Self::beside(place, data).await
+        Ok(Self::start(place, None, Vec::new()).await?.with_spool_of(data))
     }
 
     /// Where the database lies when nobody says otherwise: `contesta.db` in the data directory.
@@ -106,12 +114,12 @@ impl Store {
         data.join("contesta.db").display().to_string()
     }
 
-    async fn beside(place: Place, data: &Path) -> anyhow::Result<Self> {
-        let store = Self::start(place, None, Vec::new()).await?;
-        let mut pending = store.pending();
+    /// Knows what the engine has put aside.
+    fn with_spool_of(self, data: &Path) -> Self {
+        let mut pending = self.pending();
         Spool::peek(data).iter().for_each(|entry| pending.spooled(entry));
         drop(pending);
-        Ok(store)
+        self
     }
 
     async fn start(place: Place, spool: Option<Spool>, backlog: Vec<Entry>) -> anyhow::Result<Self> {

@@ -3,11 +3,12 @@
 //! Statements use `$1` placeholders, `BIGINT`/`INTEGER` and `TEXT` columns and `ON CONFLICT DO NOTHING`, which SQLite and
 //! PostgreSQL read alike. sqlx's own `Any` driver rewrites neither placeholders nor types reliably.
 
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
@@ -84,7 +85,58 @@ impl Place {
             ),
         }
     }
+
+    /// Connections that can do nothing but read, for whoever has no permission for more.
+    pub(crate) fn only_readers(&self) -> Readers {
+        match self {
+            Self::Sqlite(path) => {
+                // Without a write-ahead log nobody has the file open: it is whole as it is, and reading it must not begin a log.
+                let log =
+                    path.with_file_name(format!("{}-wal", path.file_name().unwrap_or_default().to_string_lossy()));
+                let options = sqlite_options(path).read_only(true).immutable(!log.exists()).busy_timeout(READ_PATIENCE);
+                Readers::Sqlite(
+                    SqlitePoolOptions::new()
+                        .max_connections(READERS_SQLITE)
+                        .acquire_timeout(READ_PATIENCE)
+                        .connect_lazy_with(options),
+                )
+            }
+            Self::Postgres(options) => {
+                let options = options.as_ref().clone().options([("default_transaction_read_only", "on")]);
+                Readers::Postgres(
+                    PgPoolOptions::new()
+                        .max_connections(READERS_POSTGRES)
+                        .acquire_timeout(READ_PATIENCE)
+                        .connect_lazy_with(options),
+                )
+            }
+        }
+    }
 }
+
+/// A database whose tables are of another version is not guessed at.
+pub(crate) async fn check_version(place: &Place, readers: &Readers) -> anyhow::Result<()> {
+    let (name, ours) = match place {
+        Place::Sqlite(path) => (path.display().to_string(), &SQLITE),
+        Place::Postgres(options) => (options.get_database().unwrap_or("(default)").to_owned(), &POSTGRES),
+    };
+    let ours = ours.iter().map(|migration| migration.version).max().unwrap_or(0);
+    let found = readers
+        .fetch("SELECT MAX(version) FROM _sqlx_migrations", Vec::new())
+        .await
+        .with_context(|| format!("cannot read the database {name}"))?;
+    let found = found.first().map(|row| row.int(0)).transpose()?.unwrap_or(0);
+    match found.cmp(&ours) {
+        Ordering::Equal => Ok(()),
+        Ordering::Less => {
+            bail!("the tables of {name} are older than this program: `contesta run` brings them up to date")
+        }
+        Ordering::Greater => bail!("the tables of {name} are newer than this program"),
+    }
+}
+
+static SQLITE: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");
 
 fn sqlite_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(path).disable_statement_logging()
@@ -194,8 +246,6 @@ impl Conn {
 
     /// Applies the migrations that this database has not seen.
     pub(crate) async fn migrate(&mut self) -> anyhow::Result<()> {
-        static SQLITE: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
-        static POSTGRES: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");
         match self {
             Self::Sqlite(connection) => SQLITE.run(connection).await,
             Self::Postgres(connection) => POSTGRES.run(connection).await,

@@ -373,9 +373,11 @@ async fn everything_is_there_after_a_restart(database: &Database) {
     let store = database.open().await;
     let case = store.open_case(&opening("beneleit", "k")).await.unwrap().case;
     store.save_call(&record("c", Vec::new())).await.unwrap();
-    // A command beside the engine reads and writes too; a second engine is refused.
+    // A command beside the engine reads; a second engine is refused.
     let beside = Store::connect(&database.url, database.data.path()).await.unwrap();
     assert_eq!(beside.case(&case.folio).await.unwrap(), Some(case.clone()));
+    assert_eq!(beside.cases(&CaseFilter { limit: 9, ..CaseFilter::default() }).await.unwrap(), [case.clone()]);
+    assert!(beside.enqueue(&message("m")).await.is_err());
     beside.close().await;
     let second = Store::open(&database.url, database.data.path()).await.err().map(|fault| fault.to_string());
     assert!(second.is_some_and(|why| why.starts_with("another contesta is running on ")));
