@@ -128,8 +128,8 @@ fn operators_are_found_by_their_folder_and_faults_name_the_file_as_it_was_asked_
     )
     .unwrap();
     let (operators, _) = files::load_operators(&root).unwrap();
-    let error = files::find_operator(&operators, "c").unwrap_err().to_string();
-    assert_eq!(error, "there is no operator «c»; there are a, b");
+    let error = files::find_operator(&operators, "zebra").unwrap_err().to_string();
+    assert_eq!(error, "there is no operator «zebra»; there are a, b");
     fs::write(root.join("a/hours.toml"), [0xff, 0xfe]).unwrap();
     let error = files::load_operators(&root).unwrap_err().to_string();
     assert!(error.contains("a/hours.toml"), "{error}");

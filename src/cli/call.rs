@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::audio::recognise::recognise;
 use crate::audio::{Clip, Codec, g711, wav};
 use crate::case::Folio;
+use crate::cli::folders::FoldersArgs;
 use crate::dtmf::Digit;
 use crate::duration_text;
 use crate::edge::entropy;
@@ -52,12 +53,8 @@ pub struct Args {
     /// Where to save what was heard (8 kHz WAV).
     #[arg(long, default_value = "llamada.wav")]
     pub wav: PathBuf,
-    /// The folder of the operators' flows, to name the prompts.
-    #[arg(long, default_value = "flows")]
-    pub flows: PathBuf,
-    /// The folder of prompt audio.
-    #[arg(long, default_value = "prompts")]
-    pub prompts: PathBuf,
+    #[command(flatten)]
+    folders: FoldersArgs,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -171,8 +168,9 @@ struct Known {
 /// The recordings of every operator. None when the folders are not here: the call works all the same, only the names
 /// are missing.
 fn known_prompts(args: &Args) -> Vec<Known> {
-    let Ok((operators, _)) = files::load_operators(&args.flows) else { return Vec::new() };
-    let mut audio = PromptAudio::new(&args.prompts);
+    let Ok(folders) = args.folders.settle() else { return Vec::new() };
+    let Ok((operators, _)) = files::load_operators(&folders.flows) else { return Vec::new() };
+    let mut audio = PromptAudio::new(&folders.prompts);
     let mut known: Vec<Known> = Vec::new();
     for prompts in operators.iter().map(|operator| &operator.prompts) {
         for (id, clip) in prompts.ids().zip(audio.load(prompts).clips) {

@@ -5,7 +5,9 @@ use jiff::tz::TimeZone;
 use serde_json::{Value as Json, json};
 
 use crate::call::CallRecord;
-use crate::cli::store::{StoreArgs, StorePlace, block_on, local, moment};
+use crate::cli::columns::{aligned, counted};
+use crate::cli::moment::{self, local};
+use crate::cli::store::{StoreArgs, StorePlace, block_on};
 use crate::store::CallFilter;
 
 /// Look at calls.
@@ -58,8 +60,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Question::Show { key, json, store } => block_on(show(&key, json, &store.settle()?)),
         Question::List { operator, result, since, limit, json, store } => {
             let place = store.settle()?;
-            let zone = place.zone(operator.as_deref());
-            let since = since.map(|since| moment(&since, &zone)).transpose()?;
+            let zone = place.zone(operator.as_deref())?;
+            let since = since.map(|since| moment::read(&since, &zone)).transpose()?;
             let filter = CallFilter { operator, result, since, limit };
             block_on(list(&filter, json, &place, &zone))
         }
@@ -73,7 +75,7 @@ async fn show(key: &str, as_json: bool, place: &StorePlace) -> anyhow::Result<()
     if as_json {
         println!("{:#}", to_json(&record));
     } else {
-        print(&record, &place.zone(Some(&record.operator)));
+        print(&record, &place.zone(Some(&record.operator)).unwrap_or(TimeZone::UTC));
     }
     Ok(())
 }
@@ -86,27 +88,30 @@ async fn list(filter: &CallFilter, as_json: bool, place: &StorePlace, zone: &Tim
         println!("{:#}", calls.iter().map(to_json).collect::<Json>());
         return Ok(());
     }
-    for record in &calls {
-        println!(
-            "{}  {}  {:>6} s  {:10}  {:12}  {:12}  {:16}  {}",
-            local(record.began, zone),
-            record.key,
-            seconds(duration_ms(record)),
-            record.operator,
-            record.called,
-            if record.caller.is_empty() { "anonymous" } else { &record.caller },
-            record.result,
-            record.folios.join(" "),
-        );
-    }
-    eprintln!("{} calls", calls.len());
+    let rows: Vec<Vec<String>> = calls
+        .iter()
+        .map(|record| {
+            vec![
+                local(record.began, zone),
+                record.key.to_string(),
+                format!("{:>8} s", seconds(duration_ms(record))),
+                record.operator.clone(),
+                record.called.clone(),
+                caller(record).to_owned(),
+                record.result.clone(),
+                record.folios.join(" "),
+            ]
+        })
+        .collect();
+    aligned(&rows).iter().for_each(|line| println!("{line}"));
+    eprintln!("{}", counted(calls.len(), "call"));
     Ok(())
 }
 
 fn print(record: &CallRecord, zone: &TimeZone) {
     println!("call      {}", record.key);
     println!("operator  {}  flow {}  class {}", record.operator, record.flow, record.class);
-    println!("caller    {}", if record.caller.is_empty() { "anonymous" } else { &record.caller });
+    println!("caller    {}", caller(record));
     println!("called    {}", record.called);
     println!("sip       {}", record.sip_call_id);
     println!("began     {}", local(record.began, zone));
@@ -128,9 +133,13 @@ fn print(record: &CallRecord, zone: &TimeZone) {
     lines.push((duration_ms(record), "sip", "end"));
     // Stable: what happened in one millisecond keeps its order, and INVITE comes before it.
     lines.sort_by_key(|(at_ms, place, what)| (*at_ms, *place == "sip" && *what == "end", *what != "INVITE"));
-    for (at_ms, place, what) in lines {
-        println!("{:>9}  {place:32}  {what}", format!("+{}", seconds(at_ms)));
-    }
+    let rows: Vec<Vec<String>> = lines
+        .iter()
+        .map(|(at_ms, place, what)| {
+            vec![format!("{:>9}", format!("+{}", seconds(*at_ms))), (*place).to_owned(), (*what).to_owned()]
+        })
+        .collect();
+    aligned(&rows).iter().for_each(|line| println!("{line}"));
 }
 
 fn to_json(record: &CallRecord) -> Json {
@@ -151,6 +160,10 @@ fn to_json(record: &CallRecord) -> Json {
             "digits": record.media.digits,
         },
     })
+}
+
+fn caller(record: &CallRecord) -> &str {
+    if record.caller.is_empty() { "anonymous" } else { &record.caller }
 }
 
 fn duration_ms(record: &CallRecord) -> u64 {

@@ -5,7 +5,9 @@ use jiff::tz::TimeZone;
 use serde_json::{Value as Json, json};
 
 use crate::case::{Case, Folio, State};
-use crate::cli::store::{StoreArgs, StorePlace, block_on, local, moment, values_json};
+use crate::cli::columns::{aligned, counted};
+use crate::cli::moment::{self, local};
+use crate::cli::store::{StoreArgs, StorePlace, block_on, values_json};
 use crate::store::{CaseEvent, CaseFilter, StoredOrder};
 
 /// Look at cases.
@@ -58,8 +60,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Question::Show { folio, json, store } => block_on(show(&folio, json, &store.settle()?)),
         Question::List { operator, state, since, limit, json, store } => {
             let place = store.settle()?;
-            let zone = place.zone(operator.as_deref());
-            let since = since.map(|since| moment(&since, &zone)).transpose()?;
+            let zone = place.zone(operator.as_deref())?;
+            let since = since.map(|since| moment::read(&since, &zone)).transpose()?;
             let filter = CaseFilter { operator, state, since, limit };
             block_on(list(&filter, json, &place, &zone))
         }
@@ -76,7 +78,7 @@ async fn show(text: &str, as_json: bool, place: &StorePlace) -> anyhow::Result<(
     if as_json {
         println!("{:#}", with_story(&case, &history, &orders));
     } else {
-        print(&case, &history, &orders, &place.zone(Some(&case.open.operator)));
+        print(&case, &history, &orders, &place.zone(Some(&case.open.operator)).unwrap_or(TimeZone::UTC));
     }
     Ok(())
 }
@@ -89,18 +91,21 @@ async fn list(filter: &CaseFilter, as_json: bool, place: &StorePlace, zone: &Tim
         println!("{:#}", cases.iter().map(to_json).collect::<Json>());
         return Ok(());
     }
-    for case in &cases {
-        println!(
-            "{}  {:10}  {:10}  {:24}  {}  {}",
-            case.folio,
-            case.open.operator,
-            case.state,
-            kind(case),
-            local(case.open.received, zone),
-            case.open.due.map_or_else(String::new, |due| format!("due {}", local(due, zone))),
-        );
-    }
-    eprintln!("{} cases", cases.len());
+    let rows: Vec<Vec<String>> = cases
+        .iter()
+        .map(|case| {
+            vec![
+                case.folio.to_string(),
+                case.open.operator.clone(),
+                case.state.to_string(),
+                kind(case),
+                local(case.open.received, zone),
+                case.open.due.map_or_else(String::new, |due| format!("due {}", local(due, zone))),
+            ]
+        })
+        .collect();
+    aligned(&rows).iter().for_each(|line| println!("{line}"));
+    eprintln!("{}", counted(cases.len(), "case"));
     Ok(())
 }
 

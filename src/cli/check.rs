@@ -1,9 +1,11 @@
 //! `contesta check [DIR]`: every fault of every operator's files, drawn over its line.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
+use crate::cli::columns::counted;
+use crate::cli::folders::FlowsArgs;
 use crate::edge::files;
 use crate::fault::{self, Fault, Severity, SourceFile};
 use crate::{flow, operator};
@@ -11,9 +13,10 @@ use crate::{flow, operator};
 /// Check the operators' files and flows.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folder of the operators, or of one operator.
-    #[arg(default_value = "flows")]
-    dir: PathBuf,
+    /// Folder of the operators, or of one operator; without it the one of the settings.
+    dir: Option<PathBuf>,
+    #[command(flatten)]
+    flows: FlowsArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -24,7 +27,11 @@ pub struct Args {
 /// # Errors
 /// Some file has an error, or nothing can be read.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let sources = read(&args.dir)?;
+    let dir = match args.dir {
+        Some(dir) => dir,
+        None => args.flows.settle()?,
+    };
+    let sources = files::read_operators(&dir)?;
     let faults = check(&sources);
     let errors = faults.iter().filter(|fault| fault.severity == Severity::Error).count();
     let warnings = faults.len() - errors;
@@ -36,25 +43,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             println!("{}\n", fault::render_all(&faults, &sources.concat()));
         }
         let files: usize = sources.iter().map(Vec::len).sum();
-        println!("{} operator(s), {files} files: {errors} error(s), {warnings} warning(s)", sources.len());
+        let [operators, files] = [counted(sources.len(), "operator"), counted(files, "file")];
+        println!("{operators}, {files}: {}, {}", counted(errors, "error"), counted(warnings, "warning"));
     }
     if errors > 0 {
-        bail!("{errors} error(s) in {}", args.dir.display());
+        bail!("{} in {}", counted(errors, "error"), dir.display());
     }
     Ok(())
-}
-
-/// The files of each operator in `dir`, which may be one operator's own folder.
-fn read(dir: &Path) -> anyhow::Result<Vec<Vec<SourceFile>>> {
-    let folders = if dir.join("operator.toml").is_file() {
-        vec![dir.to_owned()]
-    } else {
-        files::operator_dirs(dir).context("cannot read the operators")?
-    };
-    if folders.is_empty() {
-        bail!("no operator in {}: no folder in it has an operator.toml", dir.display());
-    }
-    Ok(folders.iter().map(|folder| files::read_operator_dir(folder)).collect::<Result<_, _>>()?)
 }
 
 /// Every fault of every operator: its own files', its flows', and what two operators both claim.

@@ -1,13 +1,11 @@
 //! `contesta hours OPERATOR`: what each calendar says of a moment, and why.
 #![expect(clippy::disallowed_methods, reason = "a command asks the clock when it is given no moment")]
 
-use std::path::PathBuf;
-
-use anyhow::{Context, bail};
+use anyhow::Context;
 use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 
+use crate::cli::folders::FlowsArgs;
+use crate::cli::moment;
 use crate::edge::files;
 use crate::operator::calendar::Explanation;
 use crate::operator::{Calendar, HoursState};
@@ -20,12 +18,11 @@ pub struct Args {
     operator: String,
     /// One calendar; all of them without it.
     calendar: Option<String>,
-    /// The moment in the operator's local time (`2026-03-13T17:00`), or in UTC with a `Z`; now without it.
+    /// The moment in the operator's local time (`2026-03-13T17:00`), or with its offset (`2026-03-13T23:00Z`); now without it.
     #[arg(long)]
     at: Option<String>,
-    /// Folder of the operators.
-    #[arg(long, default_value = "flows")]
-    flows: PathBuf,
+    #[command(flatten)]
+    flows: FlowsArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -36,10 +33,10 @@ pub struct Args {
 /// # Errors
 /// Faults in the operators' files, or something asked for does not exist.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let (operators, _) = files::load_operators(&args.flows)?;
+    let (operators, _) = files::load_operators(&args.flows.settle()?)?;
     let operator = files::find_operator(&operators, &args.operator)?;
     let at = match &args.at {
-        Some(text) => moment(text, &operator.time_zone)?,
+        Some(text) => moment::read(text, &operator.time_zone)?,
         None => Timestamp::now(),
     };
     let calendars: Vec<&Calendar> = match &args.calendar {
@@ -71,17 +68,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         println!("  heard     {}", heard(calendar));
     }
     Ok(())
-}
-
-/// Local time without a zone, or an instant with one.
-fn moment(text: &str, zone: &TimeZone) -> anyhow::Result<Timestamp> {
-    if let Ok(instant) = text.parse::<Timestamp>() {
-        return Ok(instant);
-    }
-    let Ok(local) = text.parse::<DateTime>() else {
-        bail!("«{text}» is no moment; write it like 2026-03-13T17:00, or 2026-03-13T23:00Z for UTC");
-    };
-    Ok(zone.to_timestamp(local)?)
 }
 
 fn heard(calendar: &Calendar) -> String {

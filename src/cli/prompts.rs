@@ -10,6 +10,8 @@ use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::audio::recording;
+use crate::cli::columns::{aligned, counted};
+use crate::cli::folders::FoldersArgs;
 use crate::edge::espeak::Voice;
 use crate::edge::files;
 use crate::edge::prompt_audio::{Loaded, PromptAudio};
@@ -37,12 +39,8 @@ struct Place {
     /// Only this operator; all of them without it.
     #[arg(long)]
     operator: Option<String>,
-    /// Folder of the operators.
-    #[arg(long, default_value = "flows")]
-    flows: PathBuf,
-    /// Folder of the audio.
-    #[arg(long, default_value = "prompts")]
-    prompts: PathBuf,
+    #[command(flatten)]
+    folders: FoldersArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -114,14 +112,15 @@ const RESPELLINGS: [(&str, &str); 4] =
     [("Blue Point", "Blu Point"), ("blue point", "blu point"), ("IMEI", "iméi"), ("WhatsApp", "uátsap")];
 
 fn render(args: &RenderArgs) -> anyhow::Result<()> {
+    let folders = args.place.folders.settle()?;
     let voice = Voice { name: args.voice.clone(), words_a_minute: args.speed, pitch: args.pitch };
     let mut jobs: BTreeMap<PathBuf, Job> = BTreeMap::new();
     if args.words {
-        jobs.extend(jobs_of(&Prompts::new("", Vec::new()), args)?);
+        jobs.extend(jobs_of(&Prompts::new("", Vec::new()), &folders.prompts, args)?);
     } else {
-        let (operators, _) = files::load_operators(&args.place.flows)?;
+        let (operators, _) = files::load_operators(&folders.flows)?;
         for operator in chosen(&operators, &args.place)? {
-            jobs.extend(jobs_of(&operator.prompts, args)?);
+            jobs.extend(jobs_of(&operator.prompts, &folders.prompts, args)?);
         }
     }
     let style =
@@ -133,7 +132,7 @@ fn render(args: &RenderArgs) -> anyhow::Result<()> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    println!("{} prompt(s) made", jobs.len());
+    println!("{} made", counted(jobs.len(), "prompt"));
     Ok(())
 }
 
@@ -144,10 +143,10 @@ struct Job {
     ends_ms: (usize, usize),
 }
 
-fn jobs_of(prompts: &Prompts, args: &RenderArgs) -> anyhow::Result<Vec<(PathBuf, Job)>> {
+fn jobs_of(prompts: &Prompts, root: &Path, args: &RenderArgs) -> anyhow::Result<Vec<(PathBuf, Job)>> {
     let mut jobs = Vec::new();
     for (id, candidates) in prompts.files() {
-        let existing = candidates.iter().map(|file| args.place.prompts.join(file)).find(|path| path.is_file());
+        let existing = candidates.iter().map(|file| root.join(file)).find(|path| path.is_file());
         let path = match existing {
             None => {
                 // Words are made where all operators find them, which is the last place that is looked in.
@@ -160,7 +159,7 @@ fn jobs_of(prompts: &Prompts, args: &RenderArgs) -> anyhow::Result<Vec<(PathBuf,
                     made.ends_with(".wav"),
                     "{made} is missing and can only be made as a .wav file: rename it in prompts.toml"
                 );
-                args.place.prompts.join(made)
+                root.join(made)
             }
             Some(path) => {
                 let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
@@ -208,12 +207,13 @@ fn chosen<'a>(operators: &'a [Operator], place: &Place) -> anyhow::Result<Vec<&'
 
 /// A file is a person's recording when it is there and was not made by this program.
 fn script(args: &ScriptArgs) -> anyhow::Result<()> {
-    let (operators, _) = files::load_operators(&args.place.flows)?;
+    let folders = args.place.folders.settle()?;
+    let (operators, _) = files::load_operators(&folders.flows)?;
     let mut table = csv::Writer::from_writer(std::io::stdout());
     table.write_record(["file", "key", "text"])?;
     for operator in chosen(&operators, &args.place)? {
         for (id, candidates) in operator.prompts.files() {
-            let existing = candidates.iter().map(|file| args.place.prompts.join(file)).find(|path| path.is_file());
+            let existing = candidates.iter().map(|file| folders.prompts.join(file)).find(|path| path.is_file());
             let recorded = match existing {
                 Some(path) => {
                     recording::text_of(&fs::read(&path).with_context(|| path.display().to_string())?).is_none()
@@ -240,13 +240,14 @@ struct Line {
 }
 
 fn report(args: &ReportArgs) -> anyhow::Result<()> {
-    let (operators, _) = files::load_operators(&args.place.flows)?;
-    let mut audio = PromptAudio::new(&args.place.prompts);
+    let folders = args.place.folders.settle()?;
+    let (operators, _) = files::load_operators(&folders.flows)?;
+    let mut audio = PromptAudio::new(&folders.prompts);
     let (mut answers, mut serious) = (Vec::new(), 0);
     for operator in chosen(&operators, &args.place)? {
         let loaded = audio.load(&operator.prompts);
-        let mut lines = lines(&operator.prompts, &loaded, &args.place.prompts);
-        lines.extend(unused(operator, &args.place.prompts));
+        let mut lines = lines(&operator.prompts, &loaded, &folders.prompts);
+        lines.extend(unused(operator, &folders.prompts));
         let seconds: f64 = lines.iter().map(|line| line.seconds).sum();
         serious += lines.iter().filter(|line| line.serious).count();
         let faults = lines.iter().filter(|line| line.fault.is_some()).count();
@@ -256,20 +257,18 @@ fn report(args: &ReportArgs) -> anyhow::Result<()> {
             answers.push(serde_json::json!({ "operator": operator.id, "prompts": operator.prompts.len(), "seconds": seconds, "lines": lines }));
             continue;
         }
-        println!("{}: {} prompts, {seconds:.0} s of audio, {faults} to look at", operator.id, operator.prompts.len());
-        for line in &lines {
-            let fault = line.fault.as_deref().unwrap_or("good");
-            println!(
-                "  {:<34} {:>6.1} s  peak {:>6.1}  rms {:>6.1}  {:<10} {}",
-                line.key, line.seconds, line.peak_dbfs, line.rms_dbfs, fault, line.file
-            );
-        }
+        let count = counted(operator.prompts.len(), "prompt");
+        println!("{}: {count}, {seconds:.0} s of audio, {faults} to look at", operator.id);
+        aligned(&lines.iter().map(cells).collect::<Vec<_>>()).iter().for_each(|line| println!("  {line}"));
     }
     if args.json {
         println!("{:#}", serde_json::Value::Array(answers));
     }
     if serious > 0 {
-        bail!("{serious} prompt(s) would not be heard; `contesta prompts render` makes those that are missing");
+        bail!(
+            "{} would not be heard; `contesta prompts render` makes those that are missing",
+            counted(serious, "prompt")
+        );
     }
     Ok(())
 }
@@ -325,6 +324,17 @@ fn unused(operator: &Operator, root: &Path) -> Vec<Line> {
         .collect()
 }
 
+fn cells(line: &Line) -> Vec<String> {
+    vec![
+        line.key.clone(),
+        format!("{:>6.1} s", line.seconds),
+        format!("peak {:>6.1}", line.peak_dbfs),
+        format!("rms {:>6.1}", line.rms_dbfs),
+        line.fault.clone().unwrap_or_else(|| "good".to_owned()),
+        line.file.clone(),
+    ]
+}
+
 fn json(line: &Line) -> serde_json::Value {
     let finite = |value: f32| value.is_finite().then_some(value);
     serde_json::json!({
@@ -345,7 +355,7 @@ mod tests {
     fn words_are_made_where_every_operator_finds_them() {
         let folder = std::env::temp_dir().join(format!("contesta-render-{}", std::process::id()));
         let args = RenderArgs {
-            place: Place { operator: None, flows: folder.clone(), prompts: folder.clone() },
+            place: Place { operator: None, folders: FoldersArgs::default() },
             words: true,
             voice: String::new(),
             speed: 150,
@@ -354,7 +364,7 @@ mod tests {
             force: false,
         };
         let prompts = Prompts::new("beneleit", Vec::new());
-        let jobs: BTreeMap<PathBuf, Job> = jobs_of(&prompts, &args).unwrap().into_iter().collect();
+        let jobs: BTreeMap<PathBuf, Job> = jobs_of(&prompts, &folder, &args).unwrap().into_iter().collect();
         let gmail = &jobs[&folder.join("es-MX/net.gmail.wav")];
         assert_eq!((gmail.text.as_str(), gmail.spoken.as_str()), ("gmail", "yimeil"));
         assert_eq!(jobs.len(), prompts.len());
@@ -371,9 +381,9 @@ mod tests {
         write("changed.wav", recording::write(&[500; 80], "adiós"));
         write("human.wav", crate::audio::wav::write(&[500; 80], 8_000));
         let made = |force: bool, missing: bool| -> Vec<String> {
-            let place = Place { operator: None, flows: folder.clone(), prompts: folder.clone() };
+            let place = Place { operator: None, folders: FoldersArgs::default() };
             let args = RenderArgs { place, words: false, voice: String::new(), speed: 150, pitch: 45, missing, force };
-            let jobs = jobs_of(&prompts, &args).unwrap().into_iter();
+            let jobs = jobs_of(&prompts, &folder, &args).unwrap().into_iter();
             let own = jobs.filter(|(path, _)| path.starts_with(folder.join("beneleit")));
             own.map(|(path, _)| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
         };

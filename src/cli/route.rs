@@ -1,19 +1,18 @@
 //! `contesta route NUMBER`: how a called number is read and where it leads.
 
-use std::path::PathBuf;
-
 use anyhow::bail;
 
+use crate::cli::folders::FlowsArgs;
 use crate::edge::files;
+use crate::operator::number::{Explanation, Rule};
 
 /// Explain where a called number leads.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The number as a phone or trunk sends it: `*2363`, `+522226057239`, `2226057239;ext=300`, `sip:%2A2363@host`.
     number: String,
-    /// Folder of the operators.
-    #[arg(long, default_value = "flows")]
-    flows: PathBuf,
+    #[command(flatten)]
+    flows: FlowsArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -24,7 +23,7 @@ pub struct Args {
 /// # Errors
 /// Faults in the operators' files, or the number leads nowhere.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let (operators, routes) = files::load_operators(&args.flows)?;
+    let (operators, routes) = files::load_operators(&args.flows.settle()?)?;
     let user = user_part(&args.number);
     let explained = routes.explain(&user, &[]);
     let operator = explained.route.as_ref().and_then(|route| operators.get(route.operator));
@@ -41,12 +40,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             "called": args.number,
             "normalised": explained.normalised.as_str(),
             "route": route,
+            "because": because(&explained),
             "suggestion": explained.suggestion,
         });
         println!("{answer:#}");
     } else {
         println!("called      {}", args.number);
         println!("read as     {}", explained.normalised);
+        println!("because     {}", because(&explained));
     }
     match (explained.route, operator) {
         (Some(_), _) if args.json => Ok(()),
@@ -63,6 +64,27 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Some(suggestion) => bail!("{} leads nowhere (404); did you mean {suggestion}?", args.number),
             None => bail!("{} leads nowhere (404)", args.number),
         },
+    }
+}
+
+/// The rule that decided, in words.
+fn because(explained: &Explanation) -> String {
+    let number =
+        explained.route.as_ref().map_or_else(|| explained.normalised.to_string(), |route| route.number.clone());
+    let extension = explained.route.as_ref().and_then(|route| route.extension.as_deref()).unwrap_or_default();
+    match &explained.rule {
+        Rule::Nobodys => format!("no operator publishes {number}"),
+        Rule::Number => format!("{number} is published, and no extension came with it"),
+        Rule::Extension => format!("{number} lists the extension {extension}"),
+        Rule::UnknownExtension(known) if known.is_empty() => {
+            format!("{number} lists no extensions: its own flow takes the call with {extension}")
+        }
+        Rule::UnknownExtension(known) => {
+            format!(
+                "{number} does not list the extension {extension} (it lists {}): its own flow takes the call",
+                known.join(", ")
+            )
+        }
     }
 }
 

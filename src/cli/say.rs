@@ -10,6 +10,8 @@ use jiff::civil::DateTime;
 
 use crate::audio::g711::Law;
 use crate::audio::wav;
+use crate::case::Folio;
+use crate::cli::folders::FoldersArgs;
 use crate::edge::files;
 use crate::edge::prompt_audio::PromptAudio;
 use crate::operator::Prompts;
@@ -36,12 +38,8 @@ pub struct Args {
     /// Whose recordings to use; the shared ones without it.
     #[arg(long, default_value = "")]
     operator: String,
-    /// Folder of the operators, for `hours`.
-    #[arg(long, default_value = "flows")]
-    flows: PathBuf,
-    /// Folder of the audio.
-    #[arg(long, default_value = "prompts")]
-    prompts: PathBuf,
+    #[command(flatten)]
+    folders: FoldersArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -70,6 +68,11 @@ enum SayKind {
 /// The value is not of its kind, or its audio is missing or cannot be written.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let words = speech::say(&value(&args)?)?;
+    if matches!(args.kind, SayKind::Folio)
+        && let Err(why) = Folio::parse(args.value.trim())
+    {
+        eprintln!("no case can have this folio: {why}");
+    }
     if args.json {
         let list: Vec<serde_json::Value> = words.iter().map(json).collect();
         println!("{:#}", serde_json::json!({ "text": speech::text(&words), "words": list }));
@@ -104,7 +107,7 @@ fn value(args: &Args) -> anyhow::Result<Say> {
         SayKind::Moment => Say::Moment(moment(text)?),
         SayKind::Duration => Say::Duration(duration_text::parse(text)?),
         SayKind::Hours => {
-            let (operators, _) = files::load_operators(&args.flows)?;
+            let (operators, _) = files::load_operators(&args.folders.settle()?.flows)?;
             let (operator, calendar) =
                 text.split_once('.').context("hours takes operator.calendar, like beneleit.asesores")?;
             let operator = files::find_operator(&operators, operator)?;
@@ -142,7 +145,7 @@ fn centavos(text: &str) -> Option<i64> {
 
 fn write_wav(words: &[Word], args: &Args, path: &Path) -> anyhow::Result<()> {
     let prompts = Prompts::new(&args.operator, Vec::new());
-    let loaded = PromptAudio::new(&args.prompts).load(&prompts);
+    let loaded = PromptAudio::new(&args.folders.settle()?.prompts).load(&prompts);
     let mut samples: Vec<i16> = Vec::new();
     for word in words {
         match word {

@@ -14,8 +14,10 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use tokio::runtime::Runtime;
 
+use crate::cli::folders::FlowsArgs;
+use crate::cli::moment::{self, local};
 use crate::cli::route::user_part;
-use crate::cli::store::{local, moment, read_below, values_json};
+use crate::cli::store::{read_below, values_json};
 use crate::edge::files;
 use crate::fault;
 use crate::flow::simulator::{Line, Press, Stop, What};
@@ -51,9 +53,8 @@ pub struct Args {
     /// A service that answers with an error; may be given several times.
     #[arg(long, value_name = "SERVICE")]
     broken: Vec<String>,
-    /// Folder of the operators.
-    #[arg(long, default_value = "flows")]
-    flows: PathBuf,
+    #[command(flatten)]
+    flows: FlowsArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -64,7 +65,8 @@ pub struct Args {
 /// # Errors
 /// Faults in the operators' files, or something asked for does not exist.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let (operators, routes) = files::load_operators(&args.flows)?;
+    let folder = args.flows.settle()?;
+    let (operators, routes) = files::load_operators(&folder)?;
     let operator = Arc::new(files::find_operator(&operators, &args.operator)?.clone());
     let first = operator.numbers.first().map(|number| number.number.clone()).unwrap_or_default();
     let to = user_part(args.to.as_deref().unwrap_or(&first));
@@ -72,7 +74,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if operators.get(route.operator).is_none_or(|routed| routed.id != operator.id) {
         bail!("«{to}» is no number of {}", operator.id);
     }
-    let flows = load_flows(&args.flows, &operator)?;
+    let flows = load_flows(&folder, &operator)?;
     for name in args.late.iter().chain(&args.broken) {
         if !operator.services.contains_key(name) {
             let near = fault::did_you_mean(name, operator.services.keys().map(String::as_str));
@@ -81,7 +83,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
     }
     let presses = args.keys.as_deref().map(Press::parse_all).transpose()?;
-    let wall = args.at.as_deref().map_or(Ok(Timestamp::now()), |at| moment(at, &operator.time_zone))?;
+    let wall = args.at.as_deref().map_or(Ok(Timestamp::now()), |at| moment::read(at, &operator.time_zone))?;
     let facts = CallFacts {
         key: CallKey("simulation".into()),
         caller: args.from.as_deref().map(|from| normalise(from).to_string()),
@@ -91,7 +93,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let scratch = Scratch::make()?;
-    let store = runtime.block_on(fill(&scratch.0, &operator, &args.flows))?;
+    scratch.go_with_an_interrupt()?;
+    let store = runtime.block_on(fill(&scratch.0, &operator, &folder))?;
     let services = Services::new(store.clone(), vec![Arc::clone(&operator)]);
     let answers = |request: &Request, _: Now| answer(&runtime, &services, request, &args);
     let simulator = Simulator::new(Arc::new(flows), Arc::clone(&operator), &route.flow, facts, answers);
@@ -125,17 +128,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn load_flows(folder: &Path, operator: &Operator) -> anyhow::Result<flow::Flows> {
-    let dirs = files::operator_dirs(folder)?;
-    for dir in dirs {
-        let sources = files::read_operator_dir(&dir)?;
-        let own = crate::operator::load(&sources).is_ok_and(|found| found.id == operator.id);
-        if own {
-            return flow::load(operator, &sources).map_err(|faults| {
-                anyhow::anyhow!("the flows of {} have faults\n\n{}", operator.id, fault::render_all(&faults, &sources))
-            });
-        }
-    }
-    bail!("{} has no folder in {}", operator.id, folder.display())
+    let sources = files::read_operators(folder)?;
+    let own = sources.iter().find(|files| crate::operator::load(files).is_ok_and(|found| found.id == operator.id));
+    let own = own.with_context(|| format!("{} has no folder in {}", operator.id, folder.display()))?;
+    flow::load(operator, own).map_err(|faults| {
+        anyhow::anyhow!("the flows of {} have faults\n\n{}", operator.id, fault::render_all(&faults, own))
+    })
 }
 
 /// A store of its own, with the operator's tables.
@@ -239,6 +237,30 @@ impl Scratch {
         let folder = std::env::temp_dir().join(format!("contesta-simulate-{}", std::process::id()));
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         Ok(Self(folder))
+    }
+
+    /// Ctrl-C ends the program without unwinding: the folder goes first.
+    fn go_with_an_interrupt(&self) -> anyhow::Result<()> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let folder = self.0.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+        let (mut interrupt, mut terminate) = {
+            let _context = runtime.enter();
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+        };
+        let wait = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+            });
+            let _ = std::fs::remove_dir_all(&folder);
+            // 128 and the number of SIGINT, as shells have it.
+            std::process::exit(130);
+        };
+        std::thread::Builder::new().name("interrupt".into()).spawn(wait).context("cannot start")?;
+        Ok(())
     }
 }
 

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value as Json, json};
 
@@ -63,34 +62,22 @@ impl StorePlace {
 
     /// The time zone of an operator; of the first when none is named, and UTC when the flows cannot be read: that must not keep
     /// anybody from looking at a case.
-    pub(super) fn zone(&self, operator: Option<&str>) -> TimeZone {
-        let operators = files::load_operators(self.flows()).map(|(operators, _)| operators).unwrap_or_default();
-        let found = operators.iter().find(|found| operator.is_none_or(|wanted| wanted == found.id));
-        found.map_or(TimeZone::UTC, |operator| operator.time_zone.clone())
+    ///
+    /// # Errors
+    /// The flows can be read, and there is no such operator in them.
+    pub(super) fn zone(&self, operator: Option<&str>) -> anyhow::Result<TimeZone> {
+        let Ok((operators, _)) = files::load_operators(self.flows()) else { return Ok(TimeZone::UTC) };
+        let found = match operator {
+            Some(id) => Some(files::find_operator(&operators, id)?),
+            None => operators.first(),
+        };
+        Ok(found.map_or(TimeZone::UTC, |operator| operator.time_zone.clone()))
     }
 }
 
 /// Runs a command's future to its end.
 pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?.block_on(work)
-}
-
-/// `2026-03-15`, `2026-03-15T02:30` in `zone`, or an instant with its offset.
-pub(super) fn moment(text: &str, zone: &TimeZone) -> anyhow::Result<Timestamp> {
-    if let Ok(instant) = text.parse::<Timestamp>() {
-        return Ok(instant);
-    }
-    // The parser's own words advise programmers, so they are left out.
-    let local = text.parse::<jiff::civil::DateTime>().ok().and_then(|local| local.to_zoned(zone.clone()).ok());
-    let moment = local.with_context(|| {
-        format!("«{text}» is no moment: write 2026-03-15, 2026-03-15T02:30 or 2026-03-15T08:30:00Z")
-    })?;
-    Ok(moment.timestamp())
-}
-
-/// A moment as people read it: `2026-03-15 02:30:00 CST`.
-pub(super) fn local(moment: Timestamp, zone: &TimeZone) -> String {
-    moment.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
 /// Values as programs read them: numbers and flags as such, all else as text.

@@ -55,17 +55,28 @@ pub fn operator_dirs(flows: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// All operators below `flows` and the numbers that lead to them.
+/// The TOML files of each operator below `flows`, which may be one operator's own folder.
 ///
 /// # Errors
-/// Nothing can be read, no operator is there, or files have faults: then the error is their drawing.
-pub fn load_operators(flows: &Path) -> anyhow::Result<(Vec<Operator>, Routes)> {
-    let folders = operator_dirs(flows).context("cannot read the operators")?;
+/// Nothing can be read, or no operator is there.
+pub fn read_operators(flows: &Path) -> anyhow::Result<Vec<Vec<SourceFile>>> {
+    let folders = if flows.join("operator.toml").is_file() {
+        vec![flows.to_owned()]
+    } else {
+        operator_dirs(flows).context("cannot read the operators")?
+    };
     if folders.is_empty() {
         bail!("no operator in {}: no folder in it has an operator.toml", flows.display());
     }
-    let sources: Vec<Vec<SourceFile>> =
-        folders.iter().map(|folder| read_operator_dir(folder)).collect::<Result<_, _>>()?;
+    Ok(folders.iter().map(|folder| read_operator_dir(folder)).collect::<Result<_, _>>()?)
+}
+
+/// All operators below `flows` and the numbers that lead to them.
+///
+/// # Errors
+/// Those of [`read_operators`], or files have faults: then the error is their drawing.
+pub fn load_operators(flows: &Path) -> anyhow::Result<(Vec<Operator>, Routes)> {
+    let sources = read_operators(flows)?;
     operator::load_all(&sources).map_err(|faults| {
         anyhow::anyhow!(
             "{} fault(s) in {}\n\n{}",
@@ -94,6 +105,8 @@ pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
 pub fn find_operator<'a>(operators: &'a [Operator], id: &str) -> anyhow::Result<&'a Operator> {
     operators.iter().find(|operator| operator.id == id).with_context(|| {
         let known: Vec<&str> = operators.iter().map(|operator| operator.id.as_str()).collect();
-        format!("there is no operator «{id}»; there are {}", known.join(", "))
+        let near = fault::did_you_mean(id, known.iter().copied());
+        let hint = near.map(|near| format!("; did you mean «{near}»?")).unwrap_or_default();
+        format!("there is no operator «{id}»; there are {}{hint}", known.join(", "))
     })
 }

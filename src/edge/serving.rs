@@ -27,12 +27,7 @@ pub struct Served {
 /// # Errors
 /// All faults of all files, drawn over their lines; or what could not be read.
 pub fn load(flows: &Path, prompts: &Path) -> anyhow::Result<Served> {
-    let folders = files::operator_dirs(flows)?;
-    if folders.is_empty() {
-        bail!("no operator in {}: no folder in it has an operator.toml", flows.display());
-    }
-    let sources: Vec<Vec<SourceFile>> =
-        folders.iter().map(|folder| files::read_operator_dir(folder)).collect::<Result<_, _>>()?;
+    let sources = files::read_operators(flows)?;
     let (operators, routes, faults) = check(&sources);
     let errors: Vec<Fault> = faults.into_iter().filter(|fault| fault.severity == Severity::Error).collect();
     let (Some(operators), true) = (operators, errors.is_empty()) else {
@@ -42,6 +37,12 @@ pub fn load(flows: &Path, prompts: &Path) -> anyhow::Result<Served> {
             fault::render_all(&errors, &sources.concat())
         );
     };
+    if !prompts.is_dir() {
+        bail!(
+            "there is no folder of prompts at {}: callers would hear tones. Name it with --prompts or [paths] prompts, or let «contesta prompts render» make it",
+            prompts.display()
+        );
+    }
     let mut audio = PromptAudio::new(prompts);
     let tenants = operators
         .into_iter()

@@ -117,8 +117,23 @@ pub struct Explanation {
     pub normalised: CalledNumber,
     /// Where it leads.
     pub route: Option<Route>,
+    /// Which rule decided.
+    pub rule: Rule,
     /// The published number that is nearest, when it leads nowhere.
     pub suggestion: Option<String>,
+}
+
+/// Which rule decides where a number leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// No operator publishes it.
+    Nobodys,
+    /// It is published; no extension came with it.
+    Number,
+    /// It is published, and the extension that came with it has a flow of its own.
+    Extension,
+    /// It is published, and takes the call with an extension that it does not list; it lists these.
+    UnknownExtension(Vec<String>),
 }
 
 impl Routes {
@@ -175,7 +190,15 @@ impl Routes {
             Some(_) => None,
             None => did_you_mean(normalised.as_str(), self.numbers.values().map(|entry| entry.number.as_str())),
         };
-        Explanation { normalised, route, suggestion }
+        let rule = match (&route, self.numbers.get(&normalised)) {
+            (Some(Route { extension: None, .. }), Some(_)) => Rule::Number,
+            (Some(Route { extension: Some(digits), .. }), Some(entry)) if entry.extensions.contains_key(digits) => {
+                Rule::Extension
+            }
+            (Some(_), Some(entry)) => Rule::UnknownExtension(entry.extensions.keys().cloned().collect()),
+            (_, _) => Rule::Nobodys,
+        };
+        Explanation { normalised, route, rule, suggestion }
     }
 
     /// The published numbers and their flows, in the order of the numbers.
@@ -305,6 +328,15 @@ mod tests {
         let explained = routes().explain("+527676720827", &[]);
         assert_eq!((explained.normalised.as_str(), explained.suggestion), ("7676720827", None));
         assert_eq!(explained.route.map(|route| route.operator), Some(1));
+        for (user, rule) in [
+            ("2226057239", Rule::Number),
+            ("2226057239;ext=300", Rule::Extension),
+            ("2226057239x999", Rule::UnknownExtension(vec!["300".into()])),
+            ("*2363;ext=1", Rule::UnknownExtension(Vec::new())),
+            ("2363", Rule::Nobodys),
+        ] {
+            assert_eq!(routes().explain(user, &[]).rule, rule, "{user}");
+        }
     }
 
     #[test]

@@ -1,0 +1,115 @@
+//! The commands that read the operators' files, run as people run them.
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking, and stages its world")]
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn contesta(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_contesta"));
+    command.args(args).current_dir(folder).env_remove("CONTESTA_STORE_URL");
+    command
+}
+
+fn output(folder: &Path, args: &[&str]) -> Output {
+    contesta(folder, args).output().unwrap()
+}
+
+#[track_caller]
+fn said(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[track_caller]
+fn refused(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr.clone()).unwrap().trim_end().to_owned()
+}
+
+/// A folder whose `contesta.toml` names the shipped flows and prompts, which are elsewhere.
+fn elsewhere() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let here = std::env::current_dir().unwrap();
+    let settings = format!("[paths]\nflows = '{0}/flows'\nprompts = '{0}/prompts'\n", here.display());
+    std::fs::write(folder.path().join("contesta.toml"), settings).unwrap();
+    folder
+}
+
+#[test]
+fn every_command_finds_the_operators_where_run_does() {
+    let folder = elsewhere();
+    for (args, expected) in [
+        (&["check"][..], "2 operators, "),
+        (&["route", "*2363"], "flow        beneleit.principal"),
+        (&["hours", "beneleit", "--at", "2026-03-13T10:00"], "asesores: open"),
+        (&["say", "hours", "beneleit.asesores"], "de lunes a viernes"),
+        (&["say", "cardinal", "21", "--wav", "21.wav"], "veintiuno"),
+        (&["simulate", "beneleit", "--keys", "h"], "result  abandono"),
+        (&["prompts", "report"], "beneleit: "),
+        (&["prompts", "script"], "file,key,text"),
+    ] {
+        let shown = said(&output(folder.path(), args));
+        assert!(shown.contains(expected), "{args:?}: {shown}");
+    }
+    assert!(folder.path().join("21.wav").is_file());
+    // What the command line says comes first.
+    let flows = folder.path().join("nowhere");
+    let why = refused(&output(folder.path(), &["route", "*2363", "--flows", flows.to_str().unwrap()]));
+    assert!(why.contains("cannot read the operators") && why.contains("nowhere"), "{why}");
+    let why = refused(&output(folder.path(), &["hours", "beneliet"]));
+    assert_eq!(why, "error: there is no operator «beneliet»; there are beneleit, bluepoint; did you mean «beneleit»?");
+}
+
+#[test]
+fn a_route_says_which_rule_decided() {
+    let because = |number: &str| {
+        let shown = said(&output(Path::new("."), &["route", number]));
+        shown.lines().find_map(|line| line.strip_prefix("because     ")).unwrap().to_owned()
+    };
+    assert_eq!(because("+52*2363"), "*2363 is published, and no extension came with it");
+    assert_eq!(because("2226057239;ext=300"), "2226057239 lists the extension 300");
+    assert_eq!(
+        because("2226057239;ext=999"),
+        "2226057239 does not list the extension 999 (it lists 300): its own flow takes the call"
+    );
+    let nowhere = output(Path::new("."), &["route", "2363"]);
+    assert!(String::from_utf8_lossy(&nowhere.stdout).contains("because     no operator publishes 2363"));
+    assert!(refused(&nowhere).contains("leads nowhere (404)"));
+}
+
+#[test]
+fn a_folio_that_nobody_has_is_said_and_so_is_that() {
+    let right = output(Path::new("."), &["say", "folio", "2000000003"]);
+    assert!(said(&right).starts_with("dos") && right.stderr.is_empty());
+    let wrong = output(Path::new("."), &["say", "folio", "2000000007"]);
+    assert!(said(&wrong).starts_with("dos"));
+    let why = String::from_utf8(wrong.stderr).unwrap();
+    assert_eq!(why.trim_end(), "no case can have this folio: wrong check digit: one of the digits was mistyped");
+}
+
+/// Without its prompts an engine would answer callers with tones.
+#[test]
+fn an_engine_without_its_folder_of_prompts_does_not_start() {
+    let folder = elsewhere();
+    let why = refused(&output(folder.path(), &["run", "--sip", "127.0.0.1:0", "--prompts", "promts"]));
+    assert!(why.starts_with("error: there is no folder of prompts at promts: callers would hear tones."), "{why}");
+    assert!(!folder.path().join("data").exists());
+}
+
+#[test]
+fn a_simulation_that_is_interrupted_leaves_nothing_behind() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut command = contesta(Path::new("."), &["simulate", "beneleit"]);
+    command.env("TMPDIR", scratch.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut simulation = command.spawn().unwrap();
+    let mut first = String::new();
+    // Kept open: whoever stops reading ends the program in another way.
+    let mut shown = BufReader::new(simulation.stdout.take().unwrap());
+    shown.read_line(&mut first).unwrap();
+    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 1, "{first}");
+    let interrupted = Command::new("kill").args(["-INT", &simulation.id().to_string()]).status().unwrap();
+    assert!(interrupted.success());
+    assert_eq!(simulation.wait().unwrap().code(), Some(130));
+    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+}
