@@ -11,7 +11,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use contesta::call::CallRecord;
-use contesta::config::{CalledFrom, Config, Strangers, Trunk};
+use contesta::config::{Audio, CalledFrom, Config, Strangers, Trunk};
 use contesta::exchange::Input;
 use contesta::flow::{Answer, RequestId};
 use contesta::ids::{Ids, LegId, PlayId};
@@ -79,3 +79,5 @@ mod fault;
 mod hold;
 #[path = "exchange/mutants.rs"]
 mod mutants;
+#[path = "exchange/shared_audio.rs"]
+mod shared_audio;

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use contesta::audio::{Clip, Codec};
 use contesta::dtmf::Digit;
+use contesta::edge::batch::{Arrivals, Outbox};
+use contesta::edge::rtp_socket::{self, DATAGRAM_LENGTH_MAX, RtpSocket};
+use contesta::edge::shared_socket::{LEGS_MAX, SharedSocket};
 use contesta::ids::PlayId;
 use contesta::media::{Event, Leg, LegSettings, MAX_PACKET, Segment};
 use contesta::rtp::{RtpHeader, RtpTime, SequenceNumber, Ssrc};
@@ -133,4 +136,65 @@ fn an_hour_of_listening_allocates_nothing() {
         now += Duration::from_millis(20);
     }
     assert_eq!((ALLOCATIONS.get() - before, heard), (0, 180_000 * 160));
+}
+
+/// The parts that a worker takes a shared slot's turn with, over real sockets: forty legs, each heard and spoken for.
+#[test]
+fn legs_that_share_a_socket_allocate_nothing_in_their_turn() {
+    #[expect(clippy::disallowed_methods, reason = "a test needs some moment to begin at")]
+    let mut now = Instant::now();
+    let open = || RtpSocket::open([127, 0, 0, 1].into(), None, 0).unwrap();
+    let mut shared = SharedSocket::new(open());
+    let mut phones: Vec<RtpSocket> = (0..40).map(|_| open()).collect();
+    let mut legs: Vec<Leg> = Vec::new();
+    for (seat, phone) in phones.iter().enumerate() {
+        assert!(shared.seat(phone.local(), seat));
+        let settings = LegSettings {
+            codec: Codec::Pcma,
+            payload_type: 8,
+            telephone_event: Some(101),
+            remote: phone.local(),
+            send: true,
+            ssrc: 1,
+            first_sequence: 0,
+            first_timestamp: 0,
+            silent_after: None,
+        };
+        legs.push(Leg::new(settings, now));
+    }
+    let mut header =
+        RtpHeader { marker: false, payload_type: 8, sequence: SequenceNumber(0), timestamp: RtpTime(0), ssrc: Ssrc(2) };
+    let mut arrivals = Arrivals::<DATAGRAM_LENGTH_MAX>::new();
+    let mut outbox = Outbox::<MAX_PACKET>::new(LEGS_MAX);
+    let mut heard_by_phones = rtp_socket::Inbox::new();
+    let mut events = Vec::with_capacity(64);
+    let (mut unsent, mut back) = (0, 0);
+    let before = ALLOCATIONS.get();
+    for frame in 0..200_u32 {
+        header.sequence = header.sequence.next();
+        header.timestamp = RtpTime(frame * 160);
+        let mut packet = [0x55_u8; 172];
+        packet[..12].copy_from_slice(&header.to_bytes());
+        for phone in &phones {
+            phone.send(&packet, shared.local()).unwrap();
+        }
+        shared.receive(&mut arrivals);
+        for arrival in arrivals.iter() {
+            let seat = shared.seat_of(arrival.source).unwrap();
+            legs[seat].handle_packet(now, arrival.source, arrival.datagram, &mut events);
+        }
+        for leg in &mut legs {
+            let length = leg.tick(now, outbox.blank().unwrap(), &mut events).unwrap();
+            outbox.add(length, leg.destination());
+        }
+        unsent += shared.send(&mut outbox);
+        for phone in &mut phones {
+            phone.receive(&mut heard_by_phones);
+            back += heard_by_phones.iter().count();
+        }
+        now += Duration::from_millis(20);
+        events.clear();
+    }
+    assert_eq!((ALLOCATIONS.get() - before, unsent, back), (0, 0, 8_000));
+    assert!(legs.iter().all(|leg| leg.report().packets_received == 200));
 }

@@ -42,8 +42,9 @@ pub enum Event {
 /// What a call asks for, in order. All of it concerns the call's own leg.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Bind a socket; `MediaOpened` or `MediaFailed` follows.
-    OpenMedia,
+    /// Bind a socket; `MediaOpened` or `MediaFailed` follows. With the far end's address, when the leg may share one with others
+    /// whose far ends differ. Of a leg that shares one: give it its own.
+    OpenMedia(Option<SocketAddr>),
     /// Hand the socket to a media worker: the stream begins.
     StartMedia(LegSettings),
     /// The stream goes elsewhere from now on.

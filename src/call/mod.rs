@@ -71,6 +71,12 @@ pub struct Call {
     stream: StreamIdentity,
     /// Where the far end sends to, once the socket is bound.
     local: Option<SocketAddr>,
+    /// The far end of a leg that may share its socket, for as long as it stays where its offer said.
+    far: Option<SocketAddr>,
+    /// A re-INVITE, with its offer, that waits for a socket of the leg's own.
+    moving: Option<Option<Bytes>>,
+    /// The trunk lets its calls share sockets.
+    shared_audio: bool,
     /// A re-INVITE without SDP got our offer; the answer comes in its ACK.
     answer_due: bool,
     dialog: Part,
@@ -132,6 +138,8 @@ pub struct Invited {
     pub caller: Option<String>,
     /// SIP Call-ID.
     pub sip_call_id: String,
+    /// Its trunk lets calls share sockets.
+    pub shared_audio: bool,
 }
 
 impl Call {
@@ -183,6 +191,9 @@ impl Call {
                 version: 1,
             },
             local: None,
+            far: None,
+            moving: None,
+            shared_audio: invited.shared_audio,
             answer_due: false,
             dialog: Part::Running,
             media: Part::NotBegun,
@@ -206,14 +217,20 @@ impl Call {
             Ok(offer) => offer,
             Err(error) => return self.refuse(now, error.status(), error.to_string(), out),
         };
+        self.far = offer.as_ref().filter(|_| self.shared_audio).and_then(Offer::only_audio);
         self.stage = Stage::Opening { offer };
-        out.push(Action::OpenMedia);
+        out.push(Action::OpenMedia(self.far));
     }
 
     /// Tells the call what happened.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Action>) {
         match event {
             Event::MediaOpened(local) => self.media_opened(now, local, out),
+            // The re-INVITE is refused, and the stream stays where it was (RFC 3261 §14.2).
+            Event::MediaFailed(why) if self.moving.take().is_some() => {
+                warn!(cause = %why, "no socket for a far end that moves");
+                out.push(Action::Reject(Rejection { status: 488, retry_after: None, warning: Some(why) }));
+            }
             Event::MediaFailed(why) => {
                 warn!(cause = %why, "no socket for the call's media");
                 self.refuse(now, 503, format!("no media port: {why}"), out);
@@ -332,6 +349,11 @@ impl Call {
 
     fn media_opened(&mut self, now: Now, local: SocketAddr, out: &mut Vec<Action>) {
         self.local = Some(local);
+        if matches!(self.stage, Stage::InFlow { .. })
+            && let Some(offer) = self.moving.take()
+        {
+            return self.reoffered(now, offer, out);
+        }
         let Stage::Opening { offer } = std::mem::replace(&mut self.stage, Stage::Closing) else {
             return out.push(Action::CloseMedia);
         };
@@ -451,6 +473,11 @@ impl Call {
         let (Some(local), Stage::InFlow { .. }) = (self.local, &self.stage) else {
             return out.push(Action::Reject(Rejection { status: 491, retry_after: None, warning: None }));
         };
+        if self.moves(offer.as_ref()) {
+            // RFC 3264 §8.3.1: the answer may name another port than before.
+            self.moving = Some(offer);
+            return out.push(Action::OpenMedia(None));
+        }
         // RFC 3264 §8: one more than in the description before, which a refused offer does not bring.
         let version = self.stream.version + 1;
         let Some(offer) = offer else {
@@ -475,6 +502,18 @@ impl Call {
                 out.push(Action::Reject(Rejection { status, retry_after: None, warning: Some(why) }));
             }
         }
+    }
+
+    /// Whether a leg that may share its socket could be moved by this offer, or by the answer to ours: only where its first offer
+    /// said can it be told from others. True once: it has a socket of its own then.
+    fn moves(&mut self, offer: Option<&Bytes>) -> bool {
+        let Some(far) = self.far else { return false };
+        let new = offer.and_then(|offer| Offer::parse(offer).ok()).and_then(|offer| offer.only_audio());
+        let moves = new != Some(far);
+        if moves {
+            self.far = None;
+        }
+        moves
     }
 
     /// The ACK's answer to an offer that we made within the call. Without a usable one the stream stays as it was.

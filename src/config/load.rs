@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{CalledFrom, Config, LogFormat, Network, NoStore, Strangers, Trunk};
+use super::{Audio, CalledFrom, Config, LogFormat, Network, NoStore, Strangers, Trunk};
 use crate::document::{self, Fields, Place};
 use crate::fault::{Fault, SourceFile};
 
@@ -129,12 +129,14 @@ fn trunks(place: Place<'_>, faults: &mut Vec<Fault>) -> Vec<Trunk> {
         let places = [("request_uri", CalledFrom::RequestUri), ("to", CalledFrom::To)];
         let called_from = one_of(fields.optional("called_from"), &places, faults).unwrap_or(CalledFrom::RequestUri);
         let advertised = advertised(&mut fields, faults);
+        let lines = [("own", Audio::Own), ("shared", Audio::Shared)];
+        let audio = one_of(fields.optional("audio"), &lines, faults).unwrap_or(Audio::Own);
         fields.finish(faults);
         let Some((name, place)) = name else { continue };
         if trunks.iter().any(|other| other.name == name) {
             faults.push(place.fault(format!("another trunk is called «{name}» already")));
         }
-        trunks.push(Trunk { name: name.to_owned(), sources, called_from, advertised });
+        trunks.push(Trunk { name: name.to_owned(), sources, called_from, advertised, audio });
     }
     trunks
 }
@@ -239,7 +241,7 @@ mod tests {
         let config = read(
             "[sip]\nlisten = '10.0.0.5:5070'\nadvertised = '203.0.113.7'\nstrangers = 'ignore'\n\
              [rtp]\nports = [30000, 30100]\nsilence = '20s'\n[paths]\ndata = '/var/lib/contesta'\n[limits]\ncalls = 10\ndrain = '0s'\n\
-             [[trunks]]\nname = 'carrier'\nsources = ['198.51.100.0/24']\ncalled_from = 'to'\n\
+             [[trunks]]\nname = 'carrier'\nsources = ['198.51.100.0/24']\ncalled_from = 'to'\naudio = 'shared'\n\
              [[trunks]]\nname = 'office'\nsources = ['10.0.0.0/8']\nadvertised = '10.0.0.5'\n",
         )
         .unwrap();
@@ -247,10 +249,10 @@ mod tests {
         assert_eq!(config.store, StoreUrl::Sqlite("/var/lib/contesta/contesta.db".into()));
         assert_eq!((config.limits.drain, Config::default().limits.drain), (Duration::ZERO, Duration::from_secs(60)));
         let trunk = |address: &str| {
-            config.trunk_of(address.parse().unwrap()).map(|trunk| (trunk.name.as_str(), trunk.called_from))
+            config.trunk_of(address.parse().unwrap()).map(|trunk| (trunk.name.as_str(), trunk.called_from, trunk.audio))
         };
-        assert_eq!(trunk("198.51.100.9"), Some(("carrier", CalledFrom::To)));
-        assert_eq!(trunk("10.9.9.9"), Some(("office", CalledFrom::RequestUri)));
+        assert_eq!(trunk("198.51.100.9"), Some(("carrier", CalledFrom::To, Audio::Shared)));
+        assert_eq!(trunk("10.9.9.9"), Some(("office", CalledFrom::RequestUri, Audio::Own)));
         assert_eq!(trunk("192.0.2.1"), None);
         let advertised =
             |address: &str| config.advertised_to(address.parse().unwrap()).map(|address| address.to_string());

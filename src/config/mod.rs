@@ -126,6 +126,17 @@ pub struct Trunk {
     pub called_from: CalledFrom,
     /// The address this trunk reaches us at, when it differs from [`Sip::advertised`].
     pub advertised: Option<IpAddr>,
+    /// Whether its calls may share sockets.
+    pub audio: Audio,
+}
+
+/// Where the audio of a trunk's calls arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audio {
+    /// At a port a call, from wherever it comes: whoever sends first is believed, for phones behind a NAT.
+    Own,
+    /// At ports that many calls share, from the address that each call's SDP names and nowhere else: for carriers.
+    Shared,
 }
 
 /// Which part of an INVITE holds the called number.
@@ -198,6 +209,7 @@ impl Default for Config {
                 sources: vec![Network::ANY_V4, Network::ANY_V6],
                 called_from: CalledFrom::RequestUri,
                 advertised: None,
+                audio: Audio::Own,
             }],
             log: Log { filter: "info".to_owned(), format: LogFormat::Text },
         }

@@ -33,6 +33,12 @@ impl Network {
     /// Every IPv6 address.
     pub const ANY_V6: Self = Self { address: IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), prefix: 0 };
 
+    /// True for a block of all addresses of a family.
+    #[must_use]
+    pub fn is_everybody(&self) -> bool {
+        self.prefix == 0
+    }
+
     /// True when the address lies in the block. An IPv4 address that a dual-stack socket reports as `::ffff:…` counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

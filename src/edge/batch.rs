@@ -22,11 +22,11 @@ const NAME_LENGTH: usize = 28;
 /// Words of control messages: a stamp (32 bytes) and a count of overflows (24).
 const CONTROL_WORDS: usize = 8;
 
-/// Datagrams that wait to be sent together; each at most `LENGTH` bytes, at most [`BATCH`] of them.
+/// Datagrams that wait to be sent together, each at most `LENGTH` bytes.
 pub struct Outbox<const LENGTH: usize> {
     datagrams: Box<[[u8; LENGTH]]>,
-    lengths: [usize; BATCH],
-    names: [Name; BATCH],
+    lengths: Box<[usize]>,
+    names: Box<[Name]>,
     count: usize,
 }
 
@@ -61,11 +61,12 @@ struct Name {
 }
 
 impl<const LENGTH: usize> Outbox<LENGTH> {
-    /// An empty one.
+    /// An empty one that takes `capacity` datagrams.
     #[must_use]
-    pub fn new() -> Self {
-        let datagrams = vec![[0; LENGTH]; BATCH].into_boxed_slice();
-        Self { datagrams, lengths: [0; BATCH], names: [Name::EMPTY; BATCH], count: 0 }
+    pub fn new(capacity: usize) -> Self {
+        let datagrams = vec![[0; LENGTH]; capacity].into_boxed_slice();
+        let (lengths, names) = (vec![0; capacity].into(), vec![Name::EMPTY; capacity].into());
+        Self { datagrams, lengths, names, count: 0 }
     }
 
     /// Where the next datagram may be written; [`add`](Self::add) takes it in. `None` when the outbox is full.
@@ -80,7 +81,7 @@ impl<const LENGTH: usize> Outbox<LENGTH> {
             *name = Name::of(destination);
             self.count += 1;
         }
-        self.count == BATCH
+        self.count == self.datagrams.len()
     }
 
     /// Sends all and is empty. Gives how many the system would not take: when its buffer is full the rest is lost, as on any
@@ -111,7 +112,7 @@ impl<const LENGTH: usize> Outbox<LENGTH> {
         let mut buffers: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
         // SAFETY: as above.
         let mut messages: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
-        let waiting = self.datagrams.iter_mut().zip(&self.lengths).zip(&mut self.names).take(self.count).skip(begun);
+        let waiting = self.datagrams.iter_mut().zip(&*self.lengths).zip(&mut *self.names).take(self.count).skip(begun);
         let mut filled = 0;
         for (((message, buffer), ((datagram, &length), name)), index) in
             messages.iter_mut().zip(&mut buffers).zip(waiting).zip(1..)
@@ -128,12 +129,6 @@ impl<const LENGTH: usize> Outbox<LENGTH> {
         // at an address of `length` bytes; all outlive the call.
         let sent = unsafe { libc::sendmmsg(descriptor, messages.as_mut_ptr(), filled, libc::MSG_DONTWAIT) };
         usize::try_from(sent).map_err(|_| io::Error::last_os_error())
-    }
-}
-
-impl<const LENGTH: usize> Default for Outbox<LENGTH> {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -360,7 +355,7 @@ mod tests {
             };
             let (to, destination) = socket(ip).unwrap();
             ask_for_stamps(&to).unwrap();
-            let (mut outbox, mut arrivals) = (Outbox::<8>::new(), Arrivals::<8>::new());
+            let (mut outbox, mut arrivals) = (Outbox::<8>::new(BATCH), Arrivals::<8>::new());
             for byte in 0..BATCH as u8 {
                 assert_eq!(put(&mut outbox, byte, destination), usize::from(byte) == BATCH - 1);
             }
@@ -383,7 +378,7 @@ mod tests {
     fn a_destination_that_is_refused_costs_its_own_datagram_alone() {
         let ((from, _), (to, destination)) =
             (socket(Ipv4Addr::LOCALHOST.into()).unwrap(), socket(Ipv4Addr::LOCALHOST.into()).unwrap());
-        let mut outbox = Outbox::<8>::new();
+        let mut outbox = Outbox::<8>::new(3);
         put(&mut outbox, 1, destination);
         put(&mut outbox, 2, "127.0.0.1:0".parse().unwrap());
         put(&mut outbox, 3, destination);

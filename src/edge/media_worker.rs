@@ -9,12 +9,14 @@
 //! ```
 //!
 //! So a leg costs two system calls each 20 ms, there is no readiness to ask for, and a digit is answered within
-//! 20 ms + 2 ms of its first packet.
+//! 20 ms + 2 ms of its first packet. Legs whose trunk lets them share a socket are on the one of their slot, and cost two system
+//! calls for sixty-four of them ([`SharedSocket`]).
 
 #![expect(clippy::disallowed_methods, reason = "this is the edge: it reads the clock and waits")]
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -22,21 +24,26 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_cha
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::rtp_socket::{Inbox, RtpSocket};
+use super::batch::{Arrivals, Outbox};
+use super::rtp_socket::{DATAGRAM_LENGTH_MAX, Inbox, RtpSocket};
+use super::shared_socket::{self, SharedSocket};
 use crate::dtmf::Digit;
 use crate::ids::{LegId, PlayId};
 use crate::media::{Event, Leg, LegSettings, MAX_PACKET, Overload, Segment};
 
 /// Milliseconds of a frame; each has its share of the legs.
-const SLOTS: usize = 20;
+pub const SLOTS: usize = 20;
 
 /// A leg listens this many slots before it speaks: the time for the flow to decide on a digit.
 const LISTEN_LEAD: usize = 2;
 
 /// A new leg takes the emptiest of the slots that come next: its first packet leaves within this many milliseconds.
-const SLOTS_AHEAD: usize = 8;
+pub const SLOTS_AHEAD: usize = 8;
 
 const SLOT: Duration = Duration::from_millis(1);
+
+/// Batches taken from a shared socket in one visit: all that its legs may have sent in 100 ms.
+const BATCHES_MAX: usize = 40;
 
 /// How far a thread that was kept from running catches up frame by frame; what is older is left out.
 const BEHIND_MAX: Duration = Duration::from_millis(100);
@@ -55,6 +62,29 @@ pub enum Command {
         socket: RtpSocket,
         /// What was negotiated.
         settings: LegSettings,
+    },
+    /// A slot gets its shared socket; it has none yet, or the new one is dropped.
+    Share {
+        /// Below [`SLOTS`].
+        slot: usize,
+        /// Where its legs will receive.
+        socket: SharedSocket,
+    },
+    /// A leg begins on a slot's shared socket, with all that comes from its far end (`settings.remote`).
+    OpenShared {
+        /// Its name; one that is open already is closed first.
+        leg: LegId,
+        /// A slot that has a shared socket on which nobody has this far end; the leg is closed at once otherwise.
+        slot: usize,
+        /// What was negotiated.
+        settings: LegSettings,
+    },
+    /// A leg gets a socket of its own, in place of the one it shares: its far end moves.
+    Rebind {
+        /// The leg.
+        leg: LegId,
+        /// Where it receives from now on.
+        socket: RtpSocket,
     },
     /// Play this, in place of what plays ([`Leg::play`]).
     Play {
@@ -122,6 +152,9 @@ struct Counters {
     legs: AtomicUsize,
     late_ticks: AtomicU64,
     overloaded: AtomicBool,
+    /// The slot that speaks next.
+    slot: AtomicUsize,
+    packets_strange: AtomicU64,
     packets_unsent: AtomicU64,
 }
 
@@ -146,7 +179,7 @@ impl MediaWorker {
     /// [`Refused`], with the command dropped.
     pub fn send(&self, command: Command) -> Result<(), Refused> {
         // Counted before it is sent: the thread may have closed it again by the time that this call returns.
-        let opens = usize::from(matches!(command, Command::Open { .. }));
+        let opens = usize::from(matches!(command, Command::Open { .. } | Command::OpenShared { .. }));
         self.counters.legs.fetch_add(opens, Ordering::Relaxed);
         self.commands.try_send(command).map_err(|error| {
             self.counters.legs.fetch_sub(opens, Ordering::Relaxed);
@@ -175,6 +208,18 @@ impl MediaWorker {
         self.counters.overloaded.load(Ordering::Relaxed)
     }
 
+    /// The slot that speaks next: a new leg is heard soonest in one of those behind it.
+    #[must_use]
+    pub fn slot(&self) -> usize {
+        self.counters.slot.load(Ordering::Relaxed)
+    }
+
+    /// Packets that came to shared sockets from nobody's far end since the start.
+    #[must_use]
+    pub fn packets_strange(&self) -> u64 {
+        self.counters.packets_strange.load(Ordering::Relaxed)
+    }
+
     /// Packets that the system would not send since the start.
     #[must_use]
     pub fn packets_unsent(&self) -> u64 {
@@ -201,6 +246,10 @@ fn catch_up_from(due: Instant, now: Instant) -> Instant {
 struct Worker {
     /// Each slot's legs.
     slots: [Vec<Seat>; SLOTS],
+    /// The socket that legs of a slot share.
+    shared: [Option<SharedSocket>; SLOTS],
+    /// Room for one visit to a shared socket.
+    arrivals: Arrivals<DATAGRAM_LENGTH_MAX>,
     /// The slot of each leg.
     places: BTreeMap<LegId, usize>,
     overload: Overload,
@@ -211,13 +260,23 @@ struct Worker {
 struct Seat {
     id: LegId,
     leg: Leg,
-    socket: RtpSocket,
+    line: Line,
+}
+
+/// Where a leg's packets come and go.
+enum Line {
+    /// A socket of its own.
+    Own(RtpSocket),
+    /// The shared one of its slot: it gets what comes from this far end.
+    Shared(SocketAddr),
 }
 
 /// What serves all legs in turn.
 struct Desk {
     inbox: Inbox,
     packet: [u8; MAX_PACKET],
+    /// What the legs of a slot say through its shared socket.
+    outbox: Outbox<MAX_PACKET>,
     events: Vec<Event>,
     report: Box<dyn Fn(Report) + Send>,
     counters: Arc<Counters>,
@@ -225,9 +284,22 @@ struct Desk {
 
 impl Worker {
     fn new(counters: Arc<Counters>, report: Box<dyn Fn(Report) + Send>) -> Self {
-        let desk =
-            Desk { inbox: Inbox::new(), packet: [0; MAX_PACKET], events: Vec::with_capacity(16), report, counters };
-        Self { slots: Default::default(), places: BTreeMap::new(), overload: Overload::default(), desk }
+        let desk = Desk {
+            inbox: Inbox::new(),
+            packet: [0; MAX_PACKET],
+            outbox: Outbox::new(shared_socket::LEGS_MAX),
+            events: Vec::with_capacity(16),
+            report,
+            counters,
+        };
+        Self {
+            slots: Default::default(),
+            shared: Default::default(),
+            arrivals: Arrivals::new(),
+            places: BTreeMap::new(),
+            overload: Overload::default(),
+            desk,
+        }
     }
 
     fn run(mut self, commands: &Receiver<Command>) {
@@ -257,8 +329,12 @@ impl Worker {
                 }
             }
             self.each_leg(slot, |seat, desk| seat.speak(now, desk));
-            self.each_leg((slot + LISTEN_LEAD) % SLOTS, |seat, desk| seat.listen(now, desk));
+            self.send_shared(slot);
+            let listening = (slot + LISTEN_LEAD) % SLOTS;
+            self.each_leg(listening, |seat, desk| seat.listen(now, desk));
+            self.listen_shared(now, listening);
             slot = (slot + 1) % SLOTS;
+            self.desk.counters.slot.store(slot, Ordering::Relaxed);
             due += SLOT;
         }
     }
@@ -289,10 +365,30 @@ impl Worker {
                 self.close(leg);
                 let place = self.emptiest_slot(slot);
                 if let Some(seats) = self.slots.get_mut(place) {
-                    seats.push(Seat { id: leg, leg: Leg::new(settings, now), socket });
+                    seats.push(Seat { id: leg, leg: Leg::new(settings, now), line: Line::Own(socket) });
                     self.places.insert(leg, place);
                 }
             }
+            Command::Share { slot, socket } => {
+                if let Some(place @ None) = self.shared.get_mut(slot) {
+                    *place = Some(socket);
+                }
+            }
+            Command::OpenShared { leg, slot, settings } => {
+                self.close(leg);
+                let far = settings.remote;
+                let seat = Seat { id: leg, leg: Leg::new(settings, now), line: Line::Shared(far) };
+                if let (Some(seats), Some(Some(shared))) = (self.slots.get_mut(slot), self.shared.get_mut(slot))
+                    && shared.seat(far, seats.len())
+                {
+                    seats.push(seat);
+                    self.places.insert(leg, slot);
+                } else {
+                    tracing::error!(leg = leg.0, "no shared socket takes this leg: it is closed");
+                    self.desk.dismiss(&seat);
+                }
+            }
+            Command::Rebind { leg, socket } => self.rebind(leg, socket),
             Command::Play { leg, play, segments } => {
                 self.one_leg(leg, |seat, desk| seat.leg.play(play, segments, &mut desk.events));
             }
@@ -320,9 +416,79 @@ impl Worker {
     }
 
     fn close(&mut self, leg: LegId) {
-        let Some(seats) = self.places.remove(&leg).and_then(|place| self.slots.get_mut(place)) else { return };
+        let Some(&place) = self.places.get(&leg) else { return };
+        let Some(seats) = self.slots.get(place) else { return };
         if let Some(index) = seats.iter().position(|seat| seat.id == leg) {
-            self.desk.dismiss(&seats.swap_remove(index));
+            self.unseat(place, index);
+        }
+    }
+
+    /// Takes a leg from its seat, reports its end, and tells the shared socket who sits there now.
+    fn unseat(&mut self, slot: usize, index: usize) {
+        let Some(seats) = self.slots.get_mut(slot).filter(|seats| index < seats.len()) else { return };
+        let seat = seats.swap_remove(index);
+        if let Some(Some(shared)) = self.shared.get_mut(slot) {
+            if let Line::Shared(far) = seat.line {
+                shared.unseat(far);
+            }
+            if let Some(Seat { line: Line::Shared(far), .. }) = seats.get(index) {
+                shared.reseat(*far, index);
+            }
+        }
+        self.places.remove(&seat.id);
+        self.desk.dismiss(&seat);
+    }
+
+    fn rebind(&mut self, leg: LegId, socket: RtpSocket) {
+        let Some(&slot) = self.places.get(&leg) else { return };
+        let seat = self.slots.get_mut(slot).and_then(|seats| seats.iter_mut().find(|seat| seat.id == leg));
+        if let Some(seat) = seat
+            && let Line::Shared(far) = std::mem::replace(&mut seat.line, Line::Own(socket))
+            && let Some(Some(shared)) = self.shared.get_mut(slot)
+        {
+            shared.unseat(far);
+        }
+    }
+
+    /// Sends what the slot's legs have said through the socket that they share.
+    fn send_shared(&mut self, slot: usize) {
+        if let Some(Some(shared)) = self.shared.get(slot) {
+            let unsent = shared.send(&mut self.desk.outbox);
+            self.desk.counters.packets_unsent.fetch_add(unsent as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Hands what came to a slot's shared socket to the legs whose far ends sent it.
+    fn listen_shared(&mut self, now: Instant, slot: usize) {
+        let (Some(Some(shared)), Some(seats)) = (self.shared.get(slot), self.slots.get_mut(slot)) else { return };
+        if shared.is_empty() {
+            return;
+        }
+        let (mut strange, mut broken) = (0, None);
+        for _ in 0..BATCHES_MAX {
+            let more = shared.receive(&mut self.arrivals);
+            for arrival in self.arrivals.iter() {
+                let Some(seat) = shared.seat_of(arrival.source).and_then(|index| seats.get_mut(index)) else {
+                    strange += 1;
+                    continue;
+                };
+                let heard = self.desk.serve(seat, |seat, desk| {
+                    seat.leg.handle_packet(now, arrival.source, arrival.datagram, &mut desk.events);
+                });
+                if !heard {
+                    broken = Some(seat.id);
+                    break;
+                }
+            }
+            if !more || broken.is_some() {
+                break;
+            }
+        }
+        if strange > 0 {
+            self.desk.counters.packets_strange.fetch_add(strange, Ordering::Relaxed);
+        }
+        if let Some(leg) = broken {
+            self.close(leg);
         }
     }
 
@@ -335,15 +501,12 @@ impl Worker {
     }
 
     fn each_leg(&mut self, slot: usize, turn: impl Fn(&mut Seat, &mut Desk)) {
-        let Some(seats) = self.slots.get_mut(slot) else { return };
         let mut index = 0;
-        while let Some(seat) = seats.get_mut(index) {
+        while let Some(seat) = self.slots.get_mut(slot).and_then(|seats| seats.get_mut(index)) {
             if self.desk.serve(seat, &turn) {
                 index += 1;
             } else {
-                let seat = seats.swap_remove(index);
-                self.places.remove(&seat.id);
-                self.desk.dismiss(&seat);
+                self.unseat(slot, index);
             }
         }
     }
@@ -370,31 +533,41 @@ impl Desk {
 
 impl Seat {
     fn speak(&mut self, now: Instant, desk: &mut Desk) {
+        let Line::Own(socket) = &mut self.line else {
+            // There is room for as many as may share the socket.
+            if let Some(packet) = desk.outbox.blank()
+                && let Some(length) = self.leg.tick(now, packet, &mut desk.events)
+            {
+                desk.outbox.add(length, self.leg.destination());
+            }
+            return;
+        };
         let length = self.leg.tick(now, &mut desk.packet, &mut desk.events);
         if let Some(packet) = length.and_then(|length| desk.packet.get(..length))
-            && self.socket.send(packet, self.leg.destination()).is_err()
+            && socket.send(packet, self.leg.destination()).is_err()
         {
             desk.counters.packets_unsent.fetch_add(1, Ordering::Relaxed);
         }
-        self.follow_lock();
+        follow_lock(self.id, &self.leg, socket);
     }
 
     fn listen(&mut self, now: Instant, desk: &mut Desk) {
-        self.socket.receive(&mut desk.inbox);
+        let Line::Own(socket) = &mut self.line else { return };
+        socket.receive(&mut desk.inbox);
         for (source, datagram) in desk.inbox.iter() {
             self.leg.handle_packet(now, source, datagram, &mut desk.events);
         }
-        self.follow_lock();
+        follow_lock(self.id, &self.leg, socket);
     }
+}
 
-    /// The socket is connected exactly while the leg hears one source only.
-    fn follow_lock(&mut self) {
-        let locked = self.leg.locked();
-        if self.socket.peer() != locked
-            && let Err(error) = self.socket.connect(locked)
-        {
-            tracing::debug!(leg = self.id.0, %error, "the socket stays as it was");
-        }
+/// The socket is connected exactly while the leg hears one source only.
+fn follow_lock(id: LegId, leg: &Leg, socket: &mut RtpSocket) {
+    let locked = leg.locked();
+    if socket.peer() != locked
+        && let Err(error) = socket.connect(locked)
+    {
+        tracing::debug!(leg = id.0, %error, "the socket stays as it was");
     }
 }
 

@@ -22,5 +22,7 @@ pub mod recording_file;
 pub mod recordings;
 pub mod rtp_socket;
 pub mod serving;
+pub mod shared_ports;
+pub mod shared_socket;
 pub mod signalling;
 pub mod sip_socket;

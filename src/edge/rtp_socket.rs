@@ -19,7 +19,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 pub const DATAGRAMS_MAX: usize = 8;
 
 /// Longest datagram; RTP over UDP stays below a link's 1,500 bytes. A longer one is cut and then fails as a packet.
-const DATAGRAM_LENGTH_MAX: usize = 1_500;
+pub const DATAGRAM_LENGTH_MAX: usize = 1_500;
 
 /// Visits that empty the queue after one that found none or several datagrams.
 const THOROUGH_VISITS: u8 = 8;
@@ -99,6 +99,12 @@ impl RtpSocket {
             if address.is_ipv4() { socket.set_tos_v4(TYPE_OF_SERVICE) } else { socket.set_tclass_v6(TYPE_OF_SERVICE) };
         let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         Ok(Self { socket, local, peer: None, filtered: false, thorough: 0, until_thorough: 0 })
+    }
+
+    /// The system's socket, for another use.
+    #[must_use]
+    pub fn into_socket(self) -> Socket {
+        self.socket
     }
 
     /// Where it receives.

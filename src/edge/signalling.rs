@@ -96,6 +96,9 @@ const CLOSE_AGAIN: Duration = Duration::from_millis(20);
 /// How often the media workers are asked whether they are overloaded; each new call asks as well.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How often packets of strangers are told of in the log.
+const STRANGE_EVERY: Duration = Duration::from_secs(60);
+
 /// Seconds that refused callers are told to wait while the engine stops.
 const RETRY_AFTER_SECONDS: u32 = 30;
 
@@ -106,6 +109,7 @@ impl Signalling {
         let mut life = Life::Serving;
         let mut dropped = 0;
         let mut overloaded = false;
+        let mut strange = Strange { packets: 0, told: None };
         loop {
             let timer = self.exchange.poll_timeout().map(|(at, _)| at);
             let again = self.legs.close_lost().then(|| clock::now().instant + CLOSE_AGAIN);
@@ -125,6 +129,7 @@ impl Signalling {
                 overloaded = !overloaded;
                 self.tell(Input::Overloaded(overloaded), &mut outputs);
             }
+            strange.tell(self.legs.packets_strange());
             // Priority 2: the network.
             for _ in 0..BATCH {
                 let Some((source, bytes)) = self.socket.receive() else { break };
@@ -187,14 +192,8 @@ impl Signalling {
             for output in outputs.drain(..) {
                 match output {
                     Output::Datagram { destination, bytes } => self.socket.send(destination, &bytes),
-                    Output::OpenMedia { leg, peer } => {
-                        let local = match self.bind(peer) {
-                            Ok((socket, local)) => {
-                                self.legs.bind(leg, socket);
-                                Ok(local)
-                            }
-                            Err(error) => Err(error.to_string()),
-                        };
+                    Output::OpenMedia { leg, peer, shared } => {
+                        let local = self.open(leg, peer, shared).map_err(|error| error.to_string());
                         self.exchange.handle(now, Input::MediaOpened { leg, local }, &mut next);
                     }
                     Output::StartMedia(leg, settings) => {
@@ -225,19 +224,20 @@ impl Signalling {
         }
     }
 
-    /// A socket, and the address that `peer` should send to: as configured for its trunk, or else the bound one; of a
+    /// A place for a leg to receive at, and the address that `peer` should send to: as configured for its trunk, or else the bound one; of a
     /// socket that is bound to every address, loopback for a neighbour on this machine.
-    fn bind(&mut self, peer: IpAddr) -> std::io::Result<(RtpSocket, SocketAddr)> {
+    fn open(&mut self, leg: LegId, peer: IpAddr, shared: Option<SocketAddr>) -> std::io::Result<SocketAddr> {
         let (first, last) = self.config.rtp.ports;
-        let socket = RtpSocket::open(self.rtp_address, Some(first..=last), self.ids.next_u64())?;
+        let (address, ids) = (self.rtp_address, &mut self.ids);
+        let bind = || RtpSocket::open(address, Some(first..=last), ids.next_u64());
+        let port = self.legs.open(leg, shared, bind)?.port();
         let address = match self.config.advertised_to(peer) {
             Some(address) => address,
             None if !self.rtp_address.is_unspecified() => self.rtp_address,
             None if peer.is_loopback() => peer,
             None => self.own_address,
         };
-        let local = SocketAddr::new(address, socket.local().port());
-        Ok((socket, local))
+        Ok(SocketAddr::new(address, port))
     }
 
     /// A leg that its worker takes no command for is lost: its call is told at once.
@@ -273,6 +273,28 @@ impl Signalling {
             }
             drop(writing);
         });
+    }
+}
+
+/// Packets to shared sockets that are nobody's far end's, as they were told last.
+struct Strange {
+    packets: u64,
+    told: Option<Instant>,
+}
+
+impl Strange {
+    /// Says in the log that there are more, once a minute at most.
+    fn tell(&mut self, packets: u64) {
+        let now = clock::now().instant;
+        let due = self.told.is_none_or(|told| now.saturating_duration_since(told) >= STRANGE_EVERY);
+        if packets > self.packets && due {
+            warn!(
+                "{} packets came to shared audio ports from addresses that no call's SDP names: a stranger, or a trunk for which \
+                 audio = \"own\" is right",
+                packets - self.packets
+            );
+            *self = Self { packets, told: Some(now) };
+        }
     }
 }
 

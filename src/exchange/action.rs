@@ -60,12 +60,15 @@ pub enum Output {
         /// A whole SIP message.
         bytes: Bytes,
     },
-    /// Bind a socket for this leg; answer with [`Input::MediaOpened`].
+    /// Bind a socket for this leg; answer with [`Input::MediaOpened`]. For a leg that is open and shares a socket: give it one
+    /// of its own, because its far end is about to move; one that has its own keeps it.
     OpenMedia {
         /// Which leg.
         leg: LegId,
         /// Where the INVITE came from: the address to advertise may depend on it.
         peer: IpAddr,
+        /// The far end's address, when its trunk lets this leg share a socket with others.
+        shared: Option<SocketAddr>,
     },
     /// Hand the leg's socket to a media worker.
     StartMedia(LegId, LegSettings),

@@ -293,6 +293,7 @@ impl Exchange {
             extension: route.extension,
             caller: snapshot::caller(&invitation),
             sip_call_id: snapshot::printable(&invitation.call_id, snapshot::CALL_ID_MAX),
+            shared_audio: snapshot.shares_audio(peer),
         };
         let limits = self.limits.call;
         let Some(call) = Call::new(now, invited, tenant, limits, &mut self.ids) else {
@@ -310,9 +311,10 @@ impl Exchange {
     fn call_action(&mut self, now: Now, leg: LegId, action: call::Action, out: &mut Vec<Output>) {
         let sip = &mut self.sip_actions;
         match action {
-            call::Action::OpenMedia => {
+            call::Action::OpenMedia(far) => {
                 if let Some(line) = self.calls.get(&leg) {
-                    out.push(Output::OpenMedia { leg, peer: line.peer });
+                    let shared = far.filter(|far| self.snapshot.may_share(line.peer, far.ip()));
+                    out.push(Output::OpenMedia { leg, peer: line.peer, shared });
                 }
             }
             call::Action::StartMedia(settings) => out.push(Output::StartMedia(leg, settings)),

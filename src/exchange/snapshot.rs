@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::call::Tenant;
-use crate::config::{CalledFrom, Config, Strangers};
+use crate::config::{Audio, CalledFrom, Config, Network, Strangers};
 use crate::operator::number::{self, Route, Routes};
 use crate::sip::Invitation;
 
@@ -41,6 +41,25 @@ impl Snapshot {
             CalledFrom::RequestUri => &invitation.request_user,
             CalledFrom::To => &invitation.to_user,
         }
+    }
+
+    /// Whether the trunk of this address lets its calls share sockets.
+    #[must_use]
+    pub fn shares_audio(&self, source: SocketAddr) -> bool {
+        self.config.trunk_of(canonical(source)).is_some_and(|trunk| trunk.audio == Audio::Shared)
+    }
+
+    /// Whether a leg of the trunk at `peer` may share a socket: the trunk says that it sends from the address its SDP names, and
+    /// that is `far`, where SIP comes from or a listed address of the trunk. Behind a NAT it is neither. A trunk that takes
+    /// calls from everywhere lists nobody.
+    #[must_use]
+    pub fn may_share(&self, peer: IpAddr, far: IpAddr) -> bool {
+        let (peer, far) = (peer.to_canonical(), far.to_canonical());
+        let trunk = self.config.trunk_of(peer).filter(|trunk| trunk.audio == Audio::Shared);
+        trunk.is_some_and(|trunk| {
+            let listed = |network: &Network| !network.is_everybody() && network.contains(far);
+            !far.is_unspecified() && (far == peer || trunk.sources.iter().any(listed))
+        })
     }
 
     /// The operator and flow for an INVITE.

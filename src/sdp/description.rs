@@ -1,6 +1,6 @@
 //! A session description as written, read leniently: what we do not need is skipped, what we need must be right.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Most `m=` lines an offer may have. Each refused one costs a line of the answer.
 const MEDIA_MAX: usize = 32;
@@ -125,6 +125,14 @@ impl Offer {
             }
         }
         Ok(Self { timing, media })
+    }
+
+    /// Where the far end receives, if there is only one audio stream that it could be: with several, the answer chooses.
+    #[must_use]
+    pub fn only_audio(&self) -> Option<SocketAddr> {
+        let mut audio = self.media.iter().filter(|media| media.kind.eq_ignore_ascii_case("audio") && media.port != 0);
+        let (only, more) = (audio.next()?, audio.next());
+        only.address.filter(|_| more.is_none()).map(|address| SocketAddr::new(address.to_canonical(), only.port))
     }
 }
 

@@ -130,7 +130,13 @@ fn over_the_limit_and_while_draining_calls_are_told_when_to_come_back() {
 }
 
 fn trunk(source: &str, called_from: CalledFrom) -> Trunk {
-    Trunk { name: "carrier".into(), sources: vec![source.parse().unwrap()], called_from, advertised: None }
+    Trunk {
+        name: "carrier".into(),
+        sources: vec![source.parse().unwrap()],
+        called_from,
+        advertised: None,
+        audio: Audio::Own,
+    }
 }
 
 #[test]

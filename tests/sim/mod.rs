@@ -106,6 +106,8 @@ pub struct Sim {
     pub phones: Vec<Phone>,
     /// Every record the engine has asked to store, in order.
     pub records: Vec<CallRecord>,
+    /// Sockets that were asked for: the far end's address for one that may be shared.
+    pub opened: Vec<Option<SocketAddr>>,
     pub sip_weather: Weather,
     pub rtp_weather: Weather,
     /// How long a socket for media takes, and whether there is one.
@@ -202,6 +204,7 @@ impl Sim {
             ),
             phones: Vec::new(),
             records: Vec::new(),
+            opened: Vec::new(),
             sip_weather: Weather::default(),
             rtp_weather: Weather::default(),
             sockets: Ok(Duration::ZERO),
@@ -421,7 +424,8 @@ impl Sim {
                         self.later(after, Happening::SipToPhone(destination, bytes.clone()));
                     }
                 }
-                Output::OpenMedia { leg, peer: _ } => {
+                Output::OpenMedia { leg, peer: _, shared } => {
+                    self.opened.push(shared);
                     let local = self.bind(leg);
                     let opened = Input::MediaOpened { leg, local };
                     match self.sockets {
@@ -474,7 +478,12 @@ impl Sim {
         let local = SocketAddr::new(US.parse::<SocketAddr>().unwrap().ip(), self.next_port);
         self.next_port += 2;
         self.ports.insert(local, leg);
-        self.media.insert(leg, Media::Bound(local));
+        let place = match self.media.remove(&leg) {
+            // A leg that moves to a socket of its own: its stream goes on.
+            Some(Media::Open(_, leg)) => Media::Open(local, leg),
+            Some(Media::Bound(_)) | None => Media::Bound(local),
+        };
+        self.media.insert(leg, place);
         Ok(local)
     }
 

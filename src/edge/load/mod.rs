@@ -40,7 +40,7 @@ use port::Port;
 
 use crate::audio::Codec;
 use crate::dtmf::Digit;
-use crate::edge::batch::{Arrivals, Outbox};
+use crate::edge::batch::{Arrivals, BATCH, Outbox};
 use crate::edge::clock;
 use crate::ids::{Ids, LegId};
 use crate::media::MAX_PACKET;
@@ -196,7 +196,7 @@ pub fn run(plan: &Plan, mut ids: Ids, stop: &AtomicUsize, progress: impl FnMut(u
         by_leg: BTreeMap::new(),
         by_source: BTreeMap::new(),
         slots: Default::default(),
-        outbox: Outbox::new(),
+        outbox: Outbox::new(BATCH),
         arrivals: Arrivals::new(),
         phase: Phase::Dialing,
         window: None,
