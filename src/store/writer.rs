@@ -229,9 +229,11 @@ impl Writer {
         if kept.is_empty() {
             return outcomes;
         }
+        // The disk may take its time: look-ups of other calls do not wait for it.
+        drop(pending);
         if let Err(fault) = spool.append(&kept) {
             error!(cause = format!("{fault:#}"), "neither the database nor the spool can be written");
-            pending.unspool(&kept, &self.backlog);
+            self.pending.lock().unwrap_or_else(PoisonError::into_inner).unspool(&kept, &self.backlog);
             return outcomes.into_iter().map(|outcome| outcome.and_then(|_| unavailable())).collect();
         }
         self.backlog.append(&mut kept);
