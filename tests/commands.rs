@@ -1,7 +1,13 @@
 //! The commands that read the operators' files, run as people run them.
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking, and stages its world")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test fails by panicking, and stages its world"
+)]
 
 use std::io::{BufRead, BufReader};
+use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -112,4 +118,64 @@ fn a_simulation_that_is_interrupted_leaves_nothing_behind() {
     assert!(interrupted.success());
     assert_eq!(simulation.wait().unwrap().code(), Some(130));
     assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+}
+
+/// A far end that refuses one INVITE; at the address that it gives.
+fn refusing(at: &str, status: &'static str, headers: &'static str) -> (String, std::thread::JoinHandle<()>) {
+    let socket = UdpSocket::bind(at).unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    let refuse = move || {
+        let mut bytes = [0; 4_096];
+        let (length, from) = socket.recv_from(&mut bytes).unwrap();
+        let invite = String::from_utf8_lossy(&bytes[..length]).into_owned();
+        assert!(invite.starts_with("INVITE sip:*2363@"), "{invite}");
+        let kept = |line: &&str| ["Via:", "From:", "Call-ID:", "CSeq:"].iter().any(|name| line.starts_with(name));
+        let kept: String = invite.split("\r\n").filter(kept).map(|line| format!("{line}\r\n")).collect();
+        let to = invite.split("\r\n").find(|line| line.starts_with("To:")).unwrap();
+        let response = format!("SIP/2.0 {status}\r\n{kept}{to};tag=far\r\n{headers}Content-Length: 0\r\n\r\n");
+        socket.send_to(response.as_bytes(), from).unwrap();
+    };
+    (address, std::thread::spawn(refuse))
+}
+
+#[test]
+fn a_call_that_is_refused_says_why_and_spoils_no_recording() {
+    let folder = elsewhere();
+    let wav = folder.path().join("llamada.wav");
+    std::fs::write(&wav, "the call before").unwrap();
+    for (at, status, headers, expected) in [
+        ("127.0.0.1:0", "486 Busy Here", "", "error: the call was refused: 486 Busy Here"),
+        (
+            "[::1]:0",
+            "404 Not Found",
+            "Warning: 399 x \"no flow answers this number\"\r\n",
+            "error: the call was refused: 404 Not Found: no flow answers this number",
+        ),
+    ] {
+        let (address, far_end) = refusing(at, status, headers);
+        let call = output(folder.path(), &["call", &format!("sip:*2363@{address}"), "--longest", "5s"]);
+        assert_eq!(refused(&call), expected);
+        far_end.join().unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&wav).unwrap(), "the call before");
+}
+
+#[test]
+fn a_call_that_cannot_be_made_is_not_begun() {
+    let folder = elsewhere();
+    for (args, expected) in [
+        (
+            vec!["sips:*2363@127.0.0.1:9"],
+            "«sips:*2363@127.0.0.1:9» cannot be called: test calls go over UDP, to sip: addresses",
+        ),
+        (vec!["tel:2226057239"], "«tel:2226057239» cannot be called: test calls go over UDP, to sip: addresses"),
+        (
+            vec!["sip:*2363@127.0.0.1:9;transport=TCP"],
+            "«sip:*2363@127.0.0.1:9;transport=TCP» asks for tcp: test calls go over UDP",
+        ),
+        (vec!["sip:*2363@127.0.0.1:9", "--wav", "no/such/folder/heard.wav"], "cannot write no/such/folder/heard.wav: "),
+    ] {
+        let why = refused(&output(folder.path(), &[&["call"], args.as_slice()].concat()));
+        assert!(why.starts_with(&format!("error: {expected}")), "{why}");
+    }
 }

@@ -1,8 +1,8 @@
 //! `contesta call`: a real test call, and what was heard in it.
 #![expect(clippy::disallowed_methods, reason = "the recording is written to a file")]
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ use crate::edge::entropy;
 use crate::edge::files;
 use crate::edge::phone::{self, Group, Report, Script};
 use crate::edge::prompt_audio::PromptAudio;
-use crate::sip::uri::{Host, Uri};
+use crate::edge::sip_socket::address_towards;
+use crate::sip::uri::{Host, Scheme, Uri};
 
 /// Calls a number like a caller, presses keys, and tells what it heard.
 ///
@@ -79,6 +80,8 @@ struct HeardPrompt {
     /// Prompts that begin alike and were cut too early to be told apart.
     alike: Vec<String>,
     text: String,
+    /// A recorded word, which is part of a sentence.
+    word: bool,
     whole: bool,
 }
 
@@ -88,11 +91,8 @@ struct HeardPrompt {
 /// When the arguments make no call, no socket can be had, the WAV cannot be written, or the call was not answered.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let (target, destination) = destination(&args.uri)?;
-    let address = if destination.ip().is_loopback() {
-        IpAddr::V4(Ipv4Addr::LOCALHOST)
-    } else {
-        crate::edge::sip_socket::own_address()
-    };
+    let address = address_towards(destination).with_context(|| format!("there is no way to {destination}"))?;
+    check_writable(&args.wav).with_context(|| format!("cannot write {}", args.wav.display()))?;
     let script = Script {
         target,
         destination,
@@ -110,8 +110,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     // Loaded before the call: a slow disk must not make the phone late.
     let known = known_prompts(&args);
     let report = phone::call(script, entropy::ids()?).context("no socket for the call")?;
-    std::fs::write(&args.wav, wav::write(&report.heard, 8_000))
-        .with_context(|| format!("cannot write {}", args.wav.display()))?;
+    // A call in which nothing was heard leaves an earlier recording alone.
+    if !report.heard.is_empty() {
+        std::fs::write(&args.wav, wav::write(&report.heard, 8_000))
+            .with_context(|| format!("cannot write {}", args.wav.display()))?;
+    }
     let heard = name(&report, &known);
     let folio = folio(&heard);
     if args.json {
@@ -124,7 +127,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         (200, left) => bail!("the call was over with {left} groups of keys still to press"),
         // 408 is also our own timer's verdict on a far end that never answered.
         (0 | 408, _) => bail!("no answer from {destination}: is contesta running there? Try «contesta run»"),
-        (status, _) => bail!("the call was refused with {status}"),
+        (status, _) => match &report.refusal {
+            Some(refusal) => bail!("the call was refused: {refusal}"),
+            None => bail!("the call was refused with {status}"),
+        },
     }
 }
 
@@ -132,6 +138,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 pub(super) fn destination(uri: &str) -> anyhow::Result<(String, SocketAddr)> {
     let parsed = Uri::parse(uri.as_bytes())
         .map_err(|error| anyhow::anyhow!("«{uri}» is no SIP address ({error}): write sip:*2363@127.0.0.1"))?;
+    if parsed.scheme != Scheme::Sip {
+        bail!("«{uri}» cannot be called: test calls go over UDP, to sip: addresses");
+    }
+    let parameters = String::from_utf8_lossy(parsed.parameters).to_lowercase();
+    let transport = parameters.split(';').find_map(|parameter| parameter.strip_prefix("transport="));
+    if let Some(transport) = transport.filter(|transport| *transport != "udp") {
+        bail!("«{uri}» asks for {transport}: test calls go over UDP");
+    }
     let host = match &parsed.host {
         Some(Host::Name(name)) => String::from_utf8_lossy(name).into_owned(),
         Some(host) => host.address().map(|address| address.to_string()).unwrap_or_default(),
@@ -143,6 +157,15 @@ pub(super) fn destination(uri: &str) -> anyhow::Result<(String, SocketAddr)> {
         .next()
         .with_context(|| format!("the host «{host}» has no address"))?;
     Ok((uri.to_owned(), address))
+}
+
+/// Finds out before the call whether its recording can be kept. What stands there stays as it is.
+fn check_writable(path: &Path) -> std::io::Result<()> {
+    if path.exists() {
+        return std::fs::OpenOptions::new().append(true).open(path).map(drop);
+    }
+    std::fs::File::create_new(path)?;
+    std::fs::remove_file(path)
 }
 
 fn groups(keys: &str, barge_in: bool) -> anyhow::Result<Vec<Group>> {
@@ -162,6 +185,7 @@ fn groups(keys: &str, barge_in: bool) -> anyhow::Result<Vec<Group>> {
 struct Known {
     key: String,
     text: String,
+    word: bool,
     clip: Arc<Clip>,
 }
 
@@ -176,7 +200,8 @@ fn known_prompts(args: &Args) -> Vec<Known> {
         for (id, clip) in prompts.ids().zip(audio.load(prompts).clips) {
             // Operators share the recorded words: one of each is enough.
             if !known.iter().any(|other| Arc::ptr_eq(&other.clip, &clip)) {
-                known.push(Known { key: prompts.key(id).to_owned(), text: prompts.text(id).to_owned(), clip });
+                let (key, text) = (prompts.key(id).to_owned(), prompts.text(id).to_owned());
+                known.push(Known { key, text, word: prompts.is_word(id), clip });
             }
         }
     }
@@ -200,6 +225,7 @@ fn name(report: &Report, names: &[Known]) -> Vec<HeardPrompt> {
                 key: known.key.clone(),
                 alike: heard.alike.iter().filter_map(|index| Some(names.get(*index)?.key.clone())).collect(),
                 text: known.text.clone(),
+                word: known.word,
                 whole: heard.samples >= known.clip.samples(),
             })
         })
@@ -231,10 +257,10 @@ fn print(args: &Args, report: &Report, heard: &[HeardPrompt], folio: Option<&Fol
         return println!("not answered");
     };
     println!(
-        "answered after {} ms, first audio {} after that",
-        answered.as_millis(),
+        "answered after {}, first audio {} after that",
+        milliseconds(answered),
         match report.audio_after {
-            Some(audio) => format!("{} ms", audio.as_millis()),
+            Some(audio) => milliseconds(audio),
             None => "never came".into(),
         }
     );
@@ -245,9 +271,13 @@ fn print(args: &Args, report: &Report, heard: &[HeardPrompt], folio: Option<&Fol
             flush(&mut line);
             println!("{:>9}   key {digit}", seconds(*at));
         }
+        // Recorded words make one sentence; a prompt is a sentence of its own.
+        if !prompt.word {
+            flush(&mut line);
+        }
         let entry = line.get_or_insert_with(|| (prompt.at, Vec::new()));
         entry.1.push(&prompt.text);
-        if prompt.text.len() > 24 || !prompt.whole {
+        if !prompt.word || !prompt.whole {
             let (at, texts) = line.take().unwrap_or_default();
             let cut = if prompt.whole { "" } else { " […]" };
             let keys = std::iter::once(&prompt.key).chain(&prompt.alike).cloned().collect::<Vec<_>>().join(" or ");
@@ -260,6 +290,9 @@ fn print(args: &Args, report: &Report, heard: &[HeardPrompt], folio: Option<&Fol
     }
     let ended = report.ended.as_ref().map_or_else(|| "still up".into(), crate::sip::EndCause::explain);
     println!("{ended} after {}", seconds(report.lasted));
+    if report.heard.is_empty() {
+        return println!("heard: nothing");
+    }
     println!("heard: {} ({})", args.wav.display(), seconds(Duration::from_millis(report.heard.len() as u64 / 8)));
     if let Some(folio) = folio {
         println!("folio: {folio}");
@@ -272,6 +305,12 @@ fn flush(line: &mut Option<(Duration, Vec<&str>)>) {
     }
 }
 
+/// `0.4 ms`, `12 ms`: a tenth is told apart where it matters.
+fn milliseconds(duration: Duration) -> String {
+    let ms = duration.as_secs_f64() * 1_000.0;
+    if ms < 10.0 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") }
+}
+
 fn seconds(duration: Duration) -> String {
     format!("{:.2} s", duration.as_secs_f64())
 }
@@ -280,6 +319,7 @@ fn as_json(args: &Args, report: &Report, heard: &[HeardPrompt], folio: Option<&F
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     json!({
         "status": report.status,
+        "refusal": report.refusal,
         "answered_ms": report.answered_after.map(ms),
         "first_audio_ms": report.audio_after.map(ms),
         "heard": heard.iter().map(|prompt| json!({
@@ -291,6 +331,6 @@ fn as_json(args: &Args, report: &Report, heard: &[HeardPrompt], folio: Option<&F
         "folio": folio.map(ToString::to_string),
         "ended": report.ended.as_ref().map(crate::sip::EndCause::explain),
         "lasted_ms": ms(report.lasted),
-        "wav": args.wav,
+        "wav": (!report.heard.is_empty()).then_some(&args.wav),
     })
 }

@@ -20,6 +20,7 @@ pub mod poll;
 pub mod prompt_audio;
 pub mod recording_file;
 pub mod recordings;
+pub mod refusal_text;
 pub mod rtp_socket;
 pub mod serving;
 pub mod shared_ports;

@@ -14,6 +14,7 @@ use crate::audio::Codec;
 use crate::dtmf::Digit;
 use crate::edge::clock;
 use crate::edge::poll;
+use crate::edge::refusal_text;
 use crate::edge::rtp_socket::{self, RtpSocket};
 use crate::edge::sip_socket::SipSocket;
 use crate::ids::{Ids, LegId};
@@ -59,6 +60,8 @@ pub struct Group {
 pub struct Report {
     /// The final status of the INVITE: 200, or why not.
     pub status: u16,
+    /// What the far end said of its refusal ([`refusal_text`]).
+    pub refusal: Option<String>,
     /// INVITE sent to 200 received.
     pub answered_after: Option<Duration>,
     /// 200 received to first RTP packet.
@@ -116,6 +119,7 @@ pub fn call(script: Script, mut ids: Ids) -> io::Result<Report> {
         listened_from: 0,
         report: Report {
             status: 0,
+            refusal: None,
             answered_after: None,
             audio_after: None,
             heard: Vec::new(),
@@ -197,7 +201,10 @@ impl Phone {
             from: if self.script.from.is_empty() {
                 "sip:anonymous@anonymous.invalid".into()
             } else {
-                format!("sip:{}@{}", self.script.from, rtp_address.ip())
+                match rtp_address.ip() {
+                    IpAddr::V4(address) => format!("sip:{}@{address}", self.script.from),
+                    IpAddr::V6(address) => format!("sip:{}@[{address}]", self.script.from),
+                }
             },
             offer: sdp::offer(rtp_address, 1, 1, &[self.script.codec]),
         };
@@ -212,6 +219,7 @@ impl Phone {
             poll::wait([self.sip.descriptor(), self.rtp.descriptor()], wake);
             let now = clock::now().instant;
             while let Some((source, datagram)) = self.sip.receive() {
+                self.report.refusal = refusal_text::of(&datagram).or(self.report.refusal.take());
                 self.user_agent.handle_datagram(now, source, datagram, &mut actions);
             }
             self.user_agent.handle_timeout(now, &mut actions);
