@@ -304,5 +304,6 @@ fn record(folio: String) -> CallRecord {
             entry(12_000, "beneleit.facturacion/ultimos4", "keys ****"),
         ],
         media: LegReport::default(),
+        recording: None,
     }
 }

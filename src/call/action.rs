@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::call::CallRecord;
 use crate::flow::{Answer, Request, RequestId};
 use crate::ids::PlayId;
-use crate::media::{self, LegSettings, Segment};
+use crate::media::{self, LegSettings, RecordingChange, RecordingReport, Segment};
 use crate::sip::{EndCause, Rejection};
 
 /// What a call is told after it was made.
@@ -33,6 +33,8 @@ pub enum Event {
     Ended(EndCause),
     /// The leg's media.
     Media(media::Event),
+    /// The recording that was started is over.
+    Recorded(RecordingReport),
     /// A request of the flow was answered.
     Answered(RequestId, Answer),
     /// The engine stops: end the call in order.
@@ -58,6 +60,15 @@ pub enum Action {
     },
     /// Stop what plays.
     StopPlaying,
+    /// Record the leg from now on; exactly one `Recorded` follows, when the leg has closed at the latest.
+    StartRecording {
+        /// The file below the recordings' folder: `2026-03-15/20260315-083000-k7m2p9.wav`.
+        file: String,
+        /// Samples a second of each channel.
+        rate: u32,
+    },
+    /// Change the recording under way.
+    ChangeRecording(RecordingChange),
     /// End the stream and give the socket back; `media::Event::Closed` follows if it was started.
     CloseMedia,
     /// Send a provisional answer with SDP (183).

@@ -30,11 +30,14 @@ use crate::sip::{EndCause, Rejection};
 pub mod action;
 mod playback;
 pub mod record;
+mod recording;
 pub mod tenant;
 
 pub use action::{Action, Event};
 pub use record::{CallRecord, PathEntry};
 pub use tenant::Tenant;
+
+use recording::Recording;
 
 use playback::Playback;
 
@@ -82,6 +85,7 @@ pub struct Call {
     dialog: Part,
     media: Part,
     flow: Part,
+    recording: Recording,
     recorded: bool,
     /// When the stage became `Closing`.
     closing_since: Option<Instant>,
@@ -173,7 +177,11 @@ impl Call {
             folios: Vec::new(),
             path: Vec::new(),
             media: media::LegReport::default(),
+            recording: None,
         });
+        let began = now.wall.to_zoned(tenant.operator.time_zone.clone());
+        let file = format!("{}/{}.wav", began.strftime("%Y-%m-%d"), record.key);
+        let recording = Recording::new(tenant.operator.recording, file);
         let random = ids.next_u64();
         Some(Self {
             tenant,
@@ -198,6 +206,7 @@ impl Call {
             dialog: Part::Running,
             media: Part::NotBegun,
             flow: Part::NotBegun,
+            recording,
             recorded: false,
             closing_since: None,
             record,
@@ -250,6 +259,11 @@ impl Call {
             Event::Media(media::Event::Learned(address)) => {
                 self.note(now, "media", format!("sends to {address}, where the caller's packets come from"));
             }
+            Event::Media(media::Event::Bridged { parties, transcoded }) => {
+                let transcoded = transcoded
+                    .map(|(from, to)| format!(", transcoded {} → {}", from.encoding_name(), to.encoding_name()));
+                self.note(now, "media", format!("{parties} in the bridge{}", transcoded.unwrap_or_default()));
+            }
             Event::Media(media::Event::Silent) => self.media_silent(now, out),
             Event::Media(media::Event::Closed(report)) => {
                 self.record.media = report;
@@ -260,6 +274,7 @@ impl Call {
                     self.hang_up(now, "media fault", out);
                 }
             }
+            Event::Recorded(report) => self.recording.ended(report),
             Event::Answered(id, answer) => {
                 if let flow::Answer::Result { values, .. } = &answer
                     && let Some(folio) = values.get("folio")
@@ -301,6 +316,7 @@ impl Call {
         } else if self.closing_since.is_some_and(|since| now.instant >= since + CLOSING_MAX) {
             self.note(now, "call", format!("parts that did not end: {}", self.unended()));
             [self.dialog, self.media, self.flow] = [Part::Over; 3];
+            self.recording.give_up();
         } else if self.hold_ends().is_some_and(|at| at <= now.instant) {
             self.record.cause = "the caller's end held the call for too long".into();
             self.hang_up(now, "held too long", out);
@@ -385,6 +401,7 @@ impl Call {
 
     fn start_media(&mut self, now: Now, negotiated: &Negotiated, out: &mut Vec<Action>) {
         self.media = Part::Running;
+        self.recording.media_runs(negotiated.codec.sample_rate());
         out.push(Action::StartMedia(self.leg_settings(negotiated)));
         if !negotiated.send {
             out.extend(self.playback.hold(now.instant));
@@ -431,6 +448,7 @@ impl Call {
         let Stage::InFlow { answer } = &mut self.stage else { return };
         out.push(Action::Accept(std::mem::take(answer)));
         self.record.answered = Some(now.wall);
+        self.recording.answered(out);
         info!("answered");
         self.note(now, "sip", "answered".into());
         self.begin_hold(now, out);
@@ -570,6 +588,8 @@ impl Call {
                 flow::Action::Request { id, request, timeout } => {
                     out.push(Action::Request { id, request, timeout });
                 }
+                flow::Action::Record(recorded) => self.recording.noticed(recorded, out),
+                flow::Action::Secret(secret) => self.recording.secret(secret, out),
                 flow::Action::Trace(trace) => self.note(now, &trace.place, trace.what),
                 flow::Action::Result(result) => self.record.result = result,
                 flow::Action::Finished { cause } => {
@@ -664,6 +684,7 @@ impl Call {
     fn unended(&self) -> String {
         let parts = [("dialog", self.dialog), ("media", self.media), ("flow", self.flow)];
         let unended = parts.iter().filter(|(_, part)| *part != Part::Over).map(|(name, _)| *name);
+        let unended = unended.chain(self.recording.is_running().then_some("recording"));
         unended.collect::<Vec<_>>().join(", ")
     }
 
@@ -671,7 +692,8 @@ impl Call {
         if matches!(self.stage, Stage::Closing) && self.closing_since.is_none() && self.flow != Part::NotBegun {
             self.closing_since = Some(now.instant);
         }
-        let all_over = [self.dialog, self.media, self.flow].iter().all(|part| *part == Part::Over);
+        let all_over =
+            [self.dialog, self.media, self.flow].iter().all(|part| *part == Part::Over) && !self.recording.is_running();
         if !all_over || self.recorded {
             return;
         }
@@ -684,6 +706,7 @@ impl Call {
             }
             .into();
         }
+        self.record.recording = self.recording.report();
         self.record.ended = now.wall;
         out.push(Action::Record(self.record.clone()));
     }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::ids::CallKey;
-use crate::media::LegReport;
+use crate::media::{LegReport, RecordingReport};
 
 /// One call's record, written once when its last leg has closed. Every call has one, also one abandoned in the greeting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct CallRecord {
     pub path: Vec<PathEntry>,
     /// Totals of the caller's leg.
     pub media: LegReport,
+    /// The call's recording, if one was begun.
+    pub recording: Option<RecordingReport>,
 }
 
 /// One thing that happened on the way, milliseconds after the call began.

@@ -8,7 +8,8 @@ use crate::call::CallRecord;
 use crate::cli::columns::{aligned, counted};
 use crate::cli::moment::{self, local};
 use crate::cli::store::{StoreArgs, StorePlace, block_on};
-use crate::store::CallFilter;
+use crate::media::RecordingReport;
+use crate::store::{CallFilter, recording_to_json};
 
 /// Look at calls.
 #[derive(Debug, clap::Args)]
@@ -124,6 +125,10 @@ fn print(record: &CallRecord, zone: &TimeZone) {
         "media     {} packets in, {} out, {} lost, {} ignored, {} keys",
         media.packets_received, media.packets_sent, media.packets_lost, media.packets_ignored, media.digits
     );
+    if let Some(recording) = &record.recording {
+        let seconds = seconds(u64::try_from(recording.duration.as_millis()).unwrap_or(u64::MAX));
+        println!("recording {}  {seconds} s{}", recording.file, missing(recording));
+    }
     println!();
     let answered_ms = record.answered.map(|answered| answered.as_millisecond() - record.began.as_millisecond());
     let mut lines: Vec<(u64, &str, &str)> =
@@ -153,7 +158,7 @@ fn to_json(record: &CallRecord) -> Json {
         "called": record.called, "caller": record.caller, "class": record.class, "began": record.began.to_string(),
         "answered": record.answered.map(|answered| answered.to_string()), "ended": record.ended.to_string(),
         "duration_ms": duration_ms(record), "result": record.result, "cause": record.cause, "folios": record.folios,
-        "path": path,
+        "path": path, "recording": recording_to_json(record.recording.as_ref()),
         "media": {
             "packets_received": record.media.packets_received, "packets_sent": record.media.packets_sent,
             "packets_lost": record.media.packets_lost, "packets_ignored": record.media.packets_ignored,
@@ -164,6 +169,13 @@ fn to_json(record: &CallRecord) -> Json {
 
 fn caller(record: &CallRecord) -> &str {
     if record.caller.is_empty() { "anonymous" } else { &record.caller }
+}
+
+/// What a recording lacks, behind its length; nothing when it is complete.
+fn missing(recording: &RecordingReport) -> String {
+    let lost = (!recording.lost.is_zero()).then(|| format!("{:?} lost", recording.lost));
+    let what: Vec<String> = lost.into_iter().chain(recording.fault.clone()).collect();
+    if what.is_empty() { String::new() } else { format!("  INCOMPLETE: {}", what.join(", ")) }
 }
 
 fn duration_ms(record: &CallRecord) -> u64 {

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ use crate::edge::descriptors;
 use crate::edge::inbox::{Sender, inbox};
 use crate::edge::leg_media::LegMedia;
 use crate::edge::media_worker::MediaWorker;
+use crate::edge::recording_file;
+use crate::edge::recordings::Recordings;
 use crate::edge::serving::{self, Served};
 use crate::edge::signalling::{self, Drain, Message, Signalling};
 use crate::edge::sip_socket::{self, SipSocket};
@@ -90,6 +92,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let local = socket.local()?;
     let advertised = advertised(&config, local);
     let workers = start_workers(&config, &sender)?;
+    let recordings = start_recordings(&config.paths.data.join("recordings"), &sender)?;
     let published: Vec<(String, String)> =
         routes.published().map(|(number, flow)| (number.to_owned(), flow.to_owned())).collect();
     let calls = usize::try_from(config.limits.calls).unwrap_or(usize::MAX / 2);
@@ -112,6 +115,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         inbox,
         sender: sender.clone(),
         legs: LegMedia::new(workers),
+        recordings,
         rtp_address: config.rtp.address.unwrap_or(local.ip()),
         own_address: sip_socket::own_address(),
         config,
@@ -180,13 +184,29 @@ fn start_workers(config: &Config, sender: &Sender<Message>) -> anyhow::Result<Ve
         .collect()
 }
 
+/// First puts right what an engine that was killed left behind.
+fn start_recordings(folder: &Path, sender: &Sender<Message>) -> anyhow::Result<Recordings> {
+    match recording_file::repair(folder) {
+        Ok(repaired) => repaired.iter().for_each(|file| info!("the recording {file} was cut off; it is whole now")),
+        Err(error) => tracing::error!("{}: recordings that were cut off stay so: {error}", folder.display()),
+    }
+    let sender = sender.clone();
+    let report = move |leg, report| {
+        sender.send(Message::Input(Input::Recorded(leg, report)));
+    };
+    Recordings::start(folder, report).context("cannot start the recordings' thread")
+}
+
 fn stop_on_signals(runtime: &tokio::runtime::Runtime, sender: Sender<Message>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Before the engine says that it is ready: whoever heard that may stop it at once.
+    let entered = runtime.enter();
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    drop(entered);
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        return tracing::error!("signals cannot be caught: only kill -9 stops this engine");
+    };
     runtime.spawn(async move {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
-            return tracing::error!("signals cannot be caught: only kill -9 stops this engine");
-        };
         loop {
             tokio::select! {
                 _ = terminate.recv() => {}

@@ -15,11 +15,12 @@ use std::net::SocketAddr;
 use tracing::error;
 
 use super::media_worker::{Command, MediaWorker, Refused};
+use super::recordings::Recording;
 use super::rtp_socket::RtpSocket;
 use super::shared_ports::{Offer, SharedPorts};
 use super::shared_socket::SharedSocket;
 use crate::ids::{LegId, PlayId};
-use crate::media::{LegSettings, Segment};
+use crate::media::{LegSettings, RecordingChange, Segment};
 
 /// The legs of all calls, and the workers that have them.
 pub struct LegMedia {
@@ -184,6 +185,22 @@ impl LegMedia {
     /// The leg is lost.
     pub fn stop(&mut self, leg: LegId) -> Result<(), Lost> {
         self.command(leg, Command::Stop { leg })
+    }
+
+    /// Records it.
+    ///
+    /// # Errors
+    /// The leg is lost.
+    pub fn record(&mut self, leg: LegId, recording: Box<Recording>) -> Result<(), Lost> {
+        self.command(leg, Command::Record { leg, recording })
+    }
+
+    /// Changes its recording.
+    ///
+    /// # Errors
+    /// The leg is lost.
+    pub fn change_recording(&mut self, leg: LegId, change: RecordingChange) -> Result<(), Lost> {
+        self.command(leg, Command::ChangeRecording { leg, change })
     }
 
     /// Ends a leg: its worker reports `Closed` if it had one.

@@ -25,11 +25,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::batch::{Arrivals, Outbox};
+use super::recordings::Recording;
 use super::rtp_socket::{DATAGRAM_LENGTH_MAX, Inbox, RtpSocket};
 use super::shared_socket::{self, SharedSocket};
+use crate::audio::Frame;
 use crate::dtmf::Digit;
 use crate::ids::{LegId, PlayId};
-use crate::media::{Event, Leg, LegSettings, MAX_PACKET, Overload, Segment};
+use crate::media::{Event, Leg, LegSettings, MAX_PACKET, Overload, RecordingChange, Segment, Switch, Switchboard};
 
 /// Milliseconds of a frame; each has its share of the legs.
 pub const SLOTS: usize = 20;
@@ -50,6 +52,10 @@ const BEHIND_MAX: Duration = Duration::from_millis(100);
 
 /// Commands that may wait. A worker takes them each millisecond, so this is far above any load it can carry.
 const COMMANDS_MAX: usize = 4096;
+
+/// How long a key that one leg has pressed is pressed on the others: it is passed on at its first packet, when nobody knows yet
+/// how long it will be down.
+const PASSED_KEY: Duration = Duration::from_millis(100);
 
 /// What a worker is told. Commands for a leg that is not open do nothing: it has just been closed.
 #[derive(Debug)]
@@ -115,6 +121,27 @@ pub enum Command {
         leg: LegId,
         /// What was negotiated again.
         settings: LegSettings,
+    },
+    /// Join it to a bridge, put it on hold, play it music ([`Switchboard::switch`]). Legs of one bridge must be on one worker.
+    Switch {
+        /// The leg.
+        leg: LegId,
+        /// What is switched.
+        switch: Switch,
+    },
+    /// Record the leg in place of what recorded it.
+    Record {
+        /// The leg.
+        leg: LegId,
+        /// Dropped, and so ended, when the leg is not open.
+        recording: Box<Recording>,
+    },
+    /// Change the leg's recording.
+    ChangeRecording {
+        /// The leg.
+        leg: LegId,
+        /// How.
+        change: RecordingChange,
     },
     /// The leg ends; [`Event::Closed`] is its last report.
     Close {
@@ -261,6 +288,7 @@ struct Seat {
     id: LegId,
     leg: Leg,
     line: Line,
+    recording: Option<Box<Recording>>,
 }
 
 /// Where a leg's packets come and go.
@@ -278,6 +306,11 @@ struct Desk {
     /// What the legs of a slot say through its shared socket.
     outbox: Outbox<MAX_PACKET>,
     events: Vec<Event>,
+    switchboard: Switchboard,
+    /// Events of other legs than the one whose turn it is.
+    others: Vec<Report>,
+    /// Keys that legs of a bridge are to press.
+    keys: Vec<(LegId, Digit)>,
     report: Box<dyn Fn(Report) + Send>,
     counters: Arc<Counters>,
 }
@@ -289,6 +322,9 @@ impl Worker {
             packet: [0; MAX_PACKET],
             outbox: Outbox::new(shared_socket::LEGS_MAX),
             events: Vec::with_capacity(16),
+            switchboard: Switchboard::new(),
+            others: Vec::with_capacity(16),
+            keys: Vec::with_capacity(16),
             report,
             counters,
         };
@@ -333,6 +369,7 @@ impl Worker {
             let listening = (slot + LISTEN_LEAD) % SLOTS;
             self.each_leg(listening, |seat, desk| seat.listen(now, desk));
             self.listen_shared(now, listening);
+            self.press_passed_keys();
             slot = (slot + 1) % SLOTS;
             self.desk.counters.slot.store(slot, Ordering::Relaxed);
             due += SLOT;
@@ -365,7 +402,12 @@ impl Worker {
                 self.close(leg);
                 let place = self.emptiest_slot(slot);
                 if let Some(seats) = self.slots.get_mut(place) {
-                    seats.push(Seat { id: leg, leg: Leg::new(settings, now), line: Line::Own(socket) });
+                    seats.push(Seat {
+                        id: leg,
+                        leg: Leg::new(settings, now),
+                        line: Line::Own(socket),
+                        recording: None,
+                    });
                     self.places.insert(leg, place);
                 }
             }
@@ -377,7 +419,7 @@ impl Worker {
             Command::OpenShared { leg, slot, settings } => {
                 self.close(leg);
                 let far = settings.remote;
-                let seat = Seat { id: leg, leg: Leg::new(settings, now), line: Line::Shared(far) };
+                let seat = Seat { id: leg, leg: Leg::new(settings, now), line: Line::Shared(far), recording: None };
                 if let (Some(seats), Some(Some(shared))) = (self.slots.get_mut(slot), self.shared.get_mut(slot))
                     && shared.seat(far, seats.len())
                 {
@@ -398,7 +440,22 @@ impl Worker {
                     tracing::debug!(leg = leg.0, "a key could not be pressed");
                 }
             }),
-            Command::Retarget { leg, settings } => self.one_leg(leg, |seat, _| seat.leg.retarget(settings, now)),
+            Command::Retarget { leg, settings } => self.one_leg(leg, |seat, desk| {
+                seat.leg.retarget(settings, now);
+                desk.switchboard.changed(seat.id, Some(seat.leg.codec()), &mut desk.others);
+            }),
+            Command::Switch { leg, switch } => self.one_leg(leg, |seat, desk| {
+                desk.switchboard.switch(seat.id, &mut seat.leg, switch, &mut desk.others);
+            }),
+            Command::Record { leg, recording } => self.one_leg(leg, |seat, _| {
+                seat.leg.record(true);
+                seat.recording = Some(recording);
+            }),
+            Command::ChangeRecording { leg, change } => self.one_leg(leg, |seat, _| {
+                if let Some(recording) = &mut seat.recording {
+                    recording.change(change);
+                }
+            }),
             Command::Close { leg } => self.close(leg),
             Command::Shutdown => {
                 for leg in self.places.keys().copied().collect::<Vec<_>>() {
@@ -408,6 +465,18 @@ impl Worker {
             }
         }
         std::ops::ControlFlow::Continue(())
+    }
+
+    /// Presses on the other legs of a bridge what one has pressed.
+    fn press_passed_keys(&mut self) {
+        let mut next = 0;
+        while let Some(&(leg, digit)) = self.desk.keys.get(next) {
+            self.one_leg(leg, |seat, _| {
+                seat.leg.press(digit, PASSED_KEY);
+            });
+            next += 1;
+        }
+        self.desk.keys.clear();
     }
 
     fn emptiest_slot(&self, slot: usize) -> usize {
@@ -517,15 +586,21 @@ impl Desk {
     fn serve(&mut self, seat: &mut Seat, turn: impl FnOnce(&mut Seat, &mut Self)) -> bool {
         let turned = catch_unwind(AssertUnwindSafe(|| turn(seat, self)));
         for event in self.events.drain(..) {
+            if let Event::Digit(digit) = event {
+                self.switchboard.pass_key(seat.id, digit, |leg, digit| self.keys.push((leg, digit)));
+            }
             (self.report)((seat.id, event));
         }
+        self.others.drain(..).for_each(&self.report);
         if turned.is_err() {
             tracing::error!(leg = seat.id.0, "a media leg panicked and is closed");
         }
         turned.is_ok()
     }
 
-    fn dismiss(&self, seat: &Seat) {
+    fn dismiss(&mut self, seat: &Seat) {
+        self.switchboard.changed(seat.id, None, &mut self.others);
+        self.others.drain(..).for_each(&self.report);
         self.counters.legs.fetch_sub(1, Ordering::Relaxed);
         (self.report)((seat.id, Event::Closed(seat.leg.report())));
     }
@@ -533,6 +608,23 @@ impl Desk {
 
 impl Seat {
     fn speak(&mut self, now: Instant, desk: &mut Desk) {
+        if self.leg.is_bridged() {
+            desk.switchboard.give(self.id, &mut self.leg);
+        }
+        self.send(now, desk);
+        if self.leg.is_bridged() {
+            desk.switchboard.take(self.id, &self.leg);
+        }
+        if let Some(recording) = &mut self.recording {
+            if self.leg.take_key() {
+                recording.key_down();
+            }
+            let [caller, heard] = [self.leg.heard(), self.leg.said()].map(|side| side.map_or(&[][..], Frame::samples));
+            recording.tick(caller, heard);
+        }
+    }
+
+    fn send(&mut self, now: Instant, desk: &mut Desk) {
         let Line::Own(socket) = &mut self.line else {
             // There is room for as many as may share the socket.
             if let Some(packet) = desk.outbox.blank()

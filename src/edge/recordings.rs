@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use super::recording_file::RecordingFile;
 use crate::ids::LegId;
 use crate::media::recorder::Chunk;
-use crate::media::{Recorder, RecordingReport};
+use crate::media::{Recorder, RecordingChange, RecordingReport};
 
 /// Chunks of each recording, full and empty together: the disk may hang for so many half seconds before sound is lost.
 pub const CHUNKS: usize = 5;
@@ -43,7 +43,7 @@ pub struct Order {
     /// Whose report it is.
     pub leg: LegId,
     /// Its file below the recordings' folder: `2026-03-15/20260315-083000-k7m2p9.wav`.
-    pub name: String,
+    pub file: String,
     /// Samples a second of each channel: 8,000, 16,000 or 48,000.
     pub rate: u32,
 }
@@ -71,6 +71,8 @@ pub struct Recording {
 struct Shared {
     /// Chunks that the thread will get.
     handed_over: AtomicU64,
+    /// Chunks that it has dealt with.
+    taken: AtomicU64,
     lost_us: AtomicU64,
     ended: AtomicBool,
 }
@@ -153,19 +155,23 @@ impl Recording {
         }
     }
 
-    /// Silence in the file from here on, or no more ([`Recorder::mute`]).
-    pub fn mute(&mut self, muted: bool) {
-        self.recorder.mute(muted);
-    }
-
-    /// Nothing in the file from here on, or again ([`Recorder::pause`]).
-    pub fn pause(&mut self, paused: bool) {
-        self.recorder.pause(paused);
+    /// Silence in the file, or nothing ([`Recorder::mute`], [`Recorder::pause`]).
+    pub fn change(&mut self, change: RecordingChange) {
+        match change {
+            RecordingChange::Mute(muted) => self.recorder.mute(muted),
+            RecordingChange::Pause(paused) => self.recorder.pause(paused),
+        }
     }
 
     /// A packet of a pressed key ([`Recorder::key_down`]).
     pub fn key_down(&mut self) {
         self.recorder.key_down();
+    }
+
+    /// True when the thread has given back every chunk but the one in hand.
+    #[must_use]
+    pub fn is_caught_up(&self) -> bool {
+        self.shared.taken.load(Ordering::Acquire) >= self.shared.handed_over.load(Ordering::Relaxed)
     }
 
     fn hand_over(&mut self, full: Box<Chunk>) {
@@ -212,7 +218,6 @@ struct Open {
     fault: Option<String>,
     empty: SyncSender<Box<Chunk>>,
     shared: Arc<Shared>,
-    taken: u64,
 }
 
 impl Writer {
@@ -239,34 +244,36 @@ impl Writer {
     }
 
     fn begin(&mut self, Begin { id, order, empty, shared }: Begin) {
-        let (file, fault) = match RecordingFile::create(&self.root, &order.name, order.rate) {
+        let (file, fault) = match RecordingFile::create(&self.root, &order.file, order.rate) {
             Ok(file) => (Some(file), None),
             Err(error) => {
-                tracing::error!(leg = order.leg.0, "{}: the call is not recorded: {error}", order.name);
+                tracing::error!(leg = order.leg.0, "{}: the call is not recorded: {error}", order.file);
                 (None, Some(format!("not begun: {error}")))
             }
         };
-        self.open.insert(id, Open { order, file, frames: 0, fault, empty, shared, taken: 0 });
+        self.open.insert(id, Open { order, file, frames: 0, fault, empty, shared });
     }
 
     fn append(&mut self, id: u64, chunk: Box<Chunk>) {
         let Some(open) = self.open.get_mut(&id) else { return };
-        open.taken += 1;
         if let Some(file) = &mut open.file
             && let Err(error) = file.append(chunk.begins, &chunk.frames)
         {
-            tracing::error!(leg = open.order.leg.0, "{}: the recording breaks off: {error}", open.order.name);
+            tracing::error!(leg = open.order.leg.0, "{}: the recording breaks off: {error}", open.order.file);
             open.fault = Some(format!("broke off: {error}"));
             open.close();
         }
         // A recording that has ended wants none back.
         let _ = open.empty.try_send(chunk);
+        open.shared.taken.fetch_add(1, Ordering::Release);
     }
 
     /// Ends a recording whose worker has ended it, once its last chunk has come.
     fn end_if_complete(&mut self, id: u64) {
         let is_complete = self.open.get(&id).is_some_and(|open| {
-            open.shared.ended.load(Ordering::Acquire) && open.taken >= open.shared.handed_over.load(Ordering::Relaxed)
+            let shared = &open.shared;
+            shared.ended.load(Ordering::Acquire)
+                && shared.taken.load(Ordering::Relaxed) >= shared.handed_over.load(Ordering::Relaxed)
         });
         if is_complete && let Some(open) = self.open.remove(&id) {
             self.end(open);
@@ -277,7 +284,7 @@ impl Writer {
         open.close();
         let rate = u64::from(open.order.rate.max(1));
         let report = RecordingReport {
-            file: open.order.name,
+            file: open.order.file,
             duration: Duration::from_micros(open.frames * 1_000_000 / rate),
             lost: Duration::from_micros(open.shared.lost_us.load(Ordering::Relaxed)),
             fault: open.fault,
@@ -294,7 +301,7 @@ impl Open {
         let Some(file) = self.file.take() else { return };
         self.frames = file.frames();
         if let Err(error) = file.finish() {
-            tracing::error!(leg = self.order.leg.0, "{}: left unfinished: {error}", self.order.name);
+            tracing::error!(leg = self.order.leg.0, "{}: left unfinished: {error}", self.order.file);
             self.fault.get_or_insert_with(|| format!("left unfinished: {error}"));
         }
     }
@@ -310,7 +317,7 @@ mod tests {
     const LEG: LegId = LegId(7);
 
     fn order() -> Order {
-        Order { leg: LEG, name: NAME.into(), rate: 8_000 }
+        Order { leg: LEG, file: NAME.into(), rate: 8_000 }
     }
 
     fn seconds(recording: &mut Recording, seconds: usize) {

@@ -15,12 +15,13 @@ use crate::edge::clock;
 use crate::edge::inbox::{Inbox, Sender};
 use crate::edge::leg_media::{LegMedia, Lost};
 use crate::edge::poll;
+use crate::edge::recordings::{Order, Recordings};
 use crate::edge::rtp_socket::RtpSocket;
 use crate::edge::sip_socket::SipSocket;
 use crate::exchange::{Exchange, Input, Output};
 use crate::flow::{Answer, Request, RequestId};
 use crate::ids::{Ids, LegId};
-use crate::media;
+use crate::media::{self, RecordingReport};
 use crate::now::Now;
 use crate::service::Services;
 use crate::store::Store;
@@ -55,6 +56,8 @@ pub struct Signalling {
     pub sender: Sender<Message>,
     /// The legs, and the media threads that have them.
     pub legs: LegMedia,
+    /// The thread that writes recordings.
+    pub recordings: Recordings,
     /// Address that RTP sockets bind.
     pub rtp_address: IpAddr,
     /// This machine's address towards the world, for sockets that are bound to all of them.
@@ -210,6 +213,24 @@ impl Signalling {
                     }
                     Output::StopPlaying(leg) => {
                         let sent = self.legs.stop(leg);
+                        self.mind(now, leg, sent, &mut next);
+                    }
+                    Output::StartRecording { leg, file, rate } => {
+                        match self.recordings.begin(Order { leg, file, rate }) {
+                            // A leg that is on no worker any more drops its recording, which ends it.
+                            Ok(recording) => {
+                                let sent = self.legs.record(leg, recording);
+                                self.mind(now, leg, sent, &mut next);
+                            }
+                            Err(fault) => {
+                                error!(leg = leg.0, "the call is not recorded: {fault}");
+                                let report = RecordingReport { fault: Some(fault), ..RecordingReport::default() };
+                                self.exchange.handle(now, Input::Recorded(leg, report), &mut next);
+                            }
+                        }
+                    }
+                    Output::ChangeRecording(leg, change) => {
+                        let sent = self.legs.change_recording(leg, change);
                         self.mind(now, leg, sent, &mut next);
                     }
                     Output::CloseMedia(leg) => {

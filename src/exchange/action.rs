@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::call::CallRecord;
 use crate::flow::{Answer, Request, RequestId};
 use crate::ids::{LegId, PlayId};
-use crate::media::{self, LegSettings, Segment};
+use crate::media::{self, LegSettings, RecordingChange, RecordingReport, Segment};
 use crate::sip;
 
 /// Something that happened.
@@ -30,6 +30,8 @@ pub enum Input {
     },
     /// A media worker's report.
     Media(LegId, media::Event),
+    /// What became of the recording of [`Output::StartRecording`].
+    Recorded(LegId, RecordingReport),
     /// The answer to [`Output::Request`].
     Answered {
         /// Which leg's call asked.
@@ -78,6 +80,17 @@ pub enum Output {
     Play(LegId, PlayId, Box<[Segment]>),
     /// Stop what plays on this leg.
     StopPlaying(LegId),
+    /// Record this leg; answer with [`Input::Recorded`] when its recording is over.
+    StartRecording {
+        /// Which leg.
+        leg: LegId,
+        /// The file below the recordings' folder.
+        file: String,
+        /// Samples a second of each channel.
+        rate: u32,
+    },
+    /// Change the leg's recording.
+    ChangeRecording(LegId, RecordingChange),
     /// End the leg's stream and close its socket. A leg that was started reports `Closed`.
     CloseMedia(LegId),
     /// Carry this out and answer with [`Input::Answered`]. The flow stops waiting after `timeout`; a write that was begun is

@@ -108,6 +108,7 @@ impl Exchange {
                 self.tell(now, leg, event, out);
             }
             Input::Media(leg, event) => self.tell(now, leg, call::Event::Media(event), out),
+            Input::Recorded(leg, report) => self.tell(now, leg, call::Event::Recorded(report), out),
             Input::Answered { leg, id, answer } => self.tell(now, leg, call::Event::Answered(id, answer), out),
             Input::Drain { retry_after } => self.user_agent.drain(retry_after),
             Input::Overloaded(overloaded) => {
@@ -321,6 +322,8 @@ impl Exchange {
             call::Action::Retarget(settings) => out.push(Output::Retarget(leg, settings)),
             call::Action::Play { play, segments } => out.push(Output::Play(leg, play, segments)),
             call::Action::StopPlaying => out.push(Output::StopPlaying(leg)),
+            call::Action::StartRecording { file, rate } => out.push(Output::StartRecording { leg, file, rate }),
+            call::Action::ChangeRecording(change) => out.push(Output::ChangeRecording(leg, change)),
             call::Action::CloseMedia => out.push(Output::CloseMedia(leg)),
             call::Action::Progress(sdp) => self.user_agent.progress(now.instant, leg, 183, sdp, sip),
             call::Action::Accept(sdp) => self.user_agent.accept(now.instant, leg, sdp, sip),

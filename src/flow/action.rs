@@ -72,6 +72,10 @@ pub enum Action {
         /// How long whoever carries it out may take; the session itself gives up at the same moment.
         timeout: Duration,
     },
+    /// Record the call from here on, or no more: what a notice said and the caller to it.
+    Record(bool),
+    /// The caller is asked for what nobody may hear (`true`), or is no more.
+    Secret(bool),
     /// A line of the call's path.
     Trace(Trace),
     /// The call's result for its record (`bloqueo`); the last one counts.

@@ -25,6 +25,8 @@ pub(crate) struct Bench {
     asked: Option<RequestId>,
     /// Lines of the call's path.
     pub(crate) path: Vec<String>,
+    /// When the flow began and ended to ask for a secret.
+    pub(crate) secrets: Vec<bool>,
     /// Every action as its `Debug` shows it.
     pub(crate) debug: String,
 }
@@ -56,7 +58,16 @@ impl Bench {
             began,
         };
         let session = Session::new(Arc::new(loaded), Arc::clone(&operator), "t", facts).unwrap();
-        Self { session, operator, now: began, playing: None, asked: None, path: Vec::new(), debug: String::new() }
+        Self {
+            session,
+            operator,
+            now: began,
+            playing: None,
+            asked: None,
+            path: Vec::new(),
+            secrets: Vec::new(),
+            debug: String::new(),
+        }
     }
 
     pub(crate) fn start(&mut self) -> Vec<String> {
@@ -152,6 +163,8 @@ impl Bench {
                     self.asked = Some(id);
                     lines.push(asked(&request));
                 }
+                Action::Record(recorded) => lines.push(if recorded { "records" } else { "records no more" }.into()),
+                Action::Secret(secret) => self.secrets.push(secret),
                 Action::Trace(trace) => self.path.push(trace.what),
                 Action::Result(result) => lines.push(format!("result {result}")),
                 Action::Finished { cause } => lines.push(format!("ends {cause}")),

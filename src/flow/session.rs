@@ -45,6 +45,8 @@ pub struct Session {
     /// The first `play` of what was said last, for `repeat`.
     said: Option<(usize, Place)>,
     failures: u8,
+    /// The step asks for what nobody may hear.
+    secret: bool,
 }
 
 /// A step of a flow.
@@ -92,6 +94,7 @@ impl Session {
             history: Vec::new(),
             said: None,
             failures: 0,
+            secret: false,
         })
     }
 
@@ -333,6 +336,10 @@ impl Run<'_> {
         self.session.live.pending = None;
         if self.visit(place) > flow.max_visits {
             return self.fail("loop", "the call came here too often");
+        }
+        let secret = step.what.is_secret();
+        if secret != std::mem::replace(&mut self.session.secret, secret) {
+            self.out.push(Action::Secret(secret));
         }
         self.trace(format!("enters {}", step.what.name()));
         self.remember(place, step);

@@ -315,6 +315,7 @@ impl<'a> Simulator<'a> {
                     self.answering.push((self.now.instant + after, id, answer));
                     self.note(What::Asks(request));
                 }
+                Action::Record(_) | Action::Secret(_) => {}
                 Action::Trace(trace) => self.note(What::Path(trace)),
                 Action::Result(result) => self.note(What::Result(result)),
                 Action::Finished { cause } => {

@@ -51,6 +51,13 @@ pub enum Event {
     Silent,
     /// Media now goes to this address, which the far end's packets come from (symmetric RTP), and no longer to the SDP's.
     Learned(SocketAddr),
+    /// The company in the leg's bridge has changed.
+    Bridged {
+        /// How many legs there are, with this one.
+        parties: usize,
+        /// What it hears is made from the first codec, the second is its own.
+        transcoded: Option<(Codec, Codec)>,
+    },
     /// The leg is closed; its last event.
     Closed(LegReport),
 }
@@ -68,6 +75,15 @@ pub struct LegReport {
     pub packets_ignored: u64,
     /// Presses reported.
     pub digits: u32,
+}
+
+/// What happens to a recording under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordingChange {
+    /// Silence in the file while something sensitive is said (`true`); sound again.
+    Mute(bool),
+    /// Nothing in the file (`true`), which stands still; it goes on.
+    Pause(bool),
 }
 
 /// What became of a recording, for the call record.

@@ -42,21 +42,10 @@ pub enum Role {
 pub enum Voice<'a> {
     /// Nothing.
     Silent,
-    /// A payload of 20 ms as it came.
-    Payload(&'a [u8]),
+    /// A payload of 20 ms as it came, and its samples.
+    Payload(&'a [u8], &'a Frame),
     /// Samples.
     Samples(&'a Frame),
-}
-
-/// What a leg has to bring to a bridge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    /// Nobody hears it.
-    Nothing,
-    /// Payloads do; samples where there is no payload of 20 ms.
-    Payloads,
-    /// Somebody needs samples.
-    Samples,
 }
 
 /// Who is in, and what each said last.
@@ -98,7 +87,6 @@ struct Said {
     payload: [u8; PAYLOAD_MAX],
     /// 0: there are samples only.
     payload_length: usize,
-    /// Those of `payload` too, when somebody wants them.
     samples: Frame,
 }
 
@@ -129,6 +117,14 @@ impl Bridge {
         Ok(())
     }
 
+    /// A leg speaks another codec from now on; false when it is not in.
+    pub fn change_codec(&mut self, leg: LegId, codec: Codec) -> bool {
+        let Some(role) = self.party(leg).map(|party| party.role) else { return false };
+        // Who is in is never one too many.
+        let _ = self.join(leg, role, codec);
+        true
+    }
+
     /// Lets a leg go. What it said is not heard any more.
     pub fn leave(&mut self, leg: LegId) {
         self.parties.retain(|party| party.leg != leg);
@@ -155,50 +151,31 @@ impl Bridge {
         listeners.map(|party| party.leg)
     }
 
-    /// What this leg has to bring.
+    /// A codec that this leg's sound is made from, and its own, when they are not the same: what `transcoded` means in a call's record.
     #[must_use]
-    pub fn wants_of(&self, speaker: LegId) -> Want {
-        let Some(speaker) = self.party(speaker) else { return Want::Nothing };
-        let mut listeners = self.parties.iter().filter(|party| hears(party, speaker)).peekable();
-        if listeners.peek().is_none() {
-            Want::Nothing
-        } else if listeners.all(|party| matches!(party.hears, Hears::Payloads(_))) {
-            Want::Payloads
-        } else {
-            Want::Samples
-        }
+    pub fn transcoded(&self, listener: LegId) -> Option<(Codec, Codec)> {
+        let listener = self.party(listener)?;
+        let other = self.parties.iter().find(|party| hears(listener, party) && listener.codec != party.codec)?;
+        Some((other.codec, listener.codec))
     }
 
-    /// The other codecs that this leg's sound is made from: what `transcoded` means in a call's record.
-    pub fn transcoded_from(&self, listener: LegId) -> impl Iterator<Item = Codec> {
-        let listener = self.party(listener);
-        let heard = self.parties.iter().filter(move |party| {
-            listener.is_some_and(|listener| hears(listener, party) && listener.codec != party.codec)
-        });
-        heard.map(|party| party.codec)
-    }
-
-    /// What this leg said in its last 20 ms. Samples should have its codec's rate. A payload that somebody needs samples of comes
-    /// with them.
-    pub fn say(&mut self, leg: LegId, voice: Voice<'_>, samples: Option<&Frame>) {
+    /// What this leg said in its last 20 ms: samples at its codec's rate, and the payload that they were decoded from, if it came as one of
+    /// 20 ms.
+    pub fn say(&mut self, leg: LegId, samples: &Frame, payload: Option<&[u8]>) {
         let Some(party) = self.parties.iter_mut().find(|party| party.leg == leg) else { return };
         let said = &mut party.said;
-        said.spoke = !matches!(voice, Voice::Silent);
+        said.spoke = true;
         said.payload_length = 0;
-        if let Voice::Payload(payload) = voice
+        if let Some(payload) = payload
             && let Some(place) = said.payload.get_mut(..payload.len())
         {
             place.copy_from_slice(payload);
             said.payload_length = payload.len();
         }
-        let samples = match voice {
-            Voice::Samples(samples) => Some(samples),
-            Voice::Payload(_) => samples,
-            Voice::Silent => None,
-        };
-        match samples {
-            Some(samples) if samples.rate() == said.samples.rate() => said.samples.copy_from(samples.samples()),
-            Some(_) | None => said.samples.silence(),
+        if samples.rate() == said.samples.rate() {
+            said.samples.copy_from(samples.samples());
+        } else {
+            said.samples.silence();
         }
         for other in &mut party.elsewhere {
             other.resampler.process(said.samples.samples(), other.samples.samples_mut());
@@ -213,7 +190,7 @@ impl Bridge {
         {
             return match said.payload.get(..said.payload_length) {
                 _ if !said.spoke => Voice::Silent,
-                Some(payload) if !payload.is_empty() => Voice::Payload(payload),
+                Some(payload) if !payload.is_empty() => Voice::Payload(payload, &said.samples),
                 Some(_) | None => Voice::Samples(&said.samples),
             };
         }
@@ -320,7 +297,7 @@ mod tests {
     /// A says 100, B 20, C 3, as payloads of that byte and samples of that value.
     fn all_speak(bridge: &mut Bridge) {
         for (leg, sample) in [(A, 100), (B, 20), (C, 3)] {
-            bridge.say(leg, Voice::Payload(&[sample as u8; 160]), Some(&frame(sample)));
+            bridge.say(leg, &frame(sample), Some(&[sample as u8; 160]));
         }
     }
 
@@ -329,7 +306,7 @@ mod tests {
         let (mut mixer, mut mix) = (Mixer::new(), Frame::silent(8_000));
         match bridge.hear(leg, &mut mixer, &mut mix) {
             Voice::Silent => "-".into(),
-            Voice::Payload(payload) => format!("p{}", payload[0]),
+            Voice::Payload(payload, _) => format!("p{}", payload[0]),
             Voice::Samples(samples) => format!("s{}", samples.samples()[0]),
         }
     }
@@ -344,12 +321,9 @@ mod tests {
         assert_eq!(all_hear(&bridge), ["-", "-", "-"], "nobody has spoken");
         all_speak(&mut bridge);
         assert_eq!(all_hear(&bridge), ["p20", "p100", "-"]);
-        assert_eq!([A, B, C].map(|leg| bridge.wants_of(leg)), [Want::Payloads, Want::Payloads, Want::Nothing]);
-        bridge.say(A, Voice::Samples(&frame(7)), None);
+        bridge.say(A, &frame(7), None);
         assert_eq!(all_hear(&bridge), ["p20", "s7", "-"], "a tick without a payload of 20 ms");
-        bridge.say(A, Voice::Silent, None);
-        assert_eq!(all_hear(&bridge), ["p20", "-", "-"]);
-        assert_eq!(bridge.transcoded_from(A).count(), 0);
+        assert_eq!(bridge.transcoded(A), None);
     }
 
     #[test]
@@ -357,8 +331,7 @@ mod tests {
         let mut bridge = bridge(&[(A, Role::Talks, Codec::Pcmu), (B, Role::Talks, Codec::Pcma)]);
         all_speak(&mut bridge);
         assert_eq!(all_hear(&bridge), ["s20", "s100", "-"]);
-        assert_eq!((bridge.wants_of(A), bridge.wants_of(B)), (Want::Samples, Want::Samples));
-        assert_eq!(bridge.transcoded_from(A).collect::<Vec<_>>(), [Codec::Pcma]);
+        assert_eq!(bridge.transcoded(A), Some((Codec::Pcma, Codec::Pcmu)));
         bridge.join(B, Role::Talks, Codec::Pcmu).unwrap();
         all_speak(&mut bridge);
         assert_eq!(all_hear(&bridge), ["p20", "p100", "-"], "a re-INVITE settled it");
@@ -370,7 +343,6 @@ mod tests {
             bridge(&[(A, Role::Talks, Codec::Pcmu), (B, Role::Talks, Codec::Pcmu), (C, Role::Listens, Codec::Pcmu)]);
         all_speak(&mut bridge);
         assert_eq!(all_hear(&bridge), ["p20", "p100", "s120"], "who listens changes nothing for the others");
-        assert_eq!([A, B, C].map(|leg| bridge.wants_of(leg)), [Want::Samples, Want::Samples, Want::Nothing]);
         bridge.join(C, Role::Whispers(B), Codec::Pcmu).unwrap();
         all_speak(&mut bridge);
         assert_eq!(all_hear(&bridge), ["p20", "s103", "s120"], "the caller hears nothing of it");
@@ -381,7 +353,7 @@ mod tests {
         bridge.leave(C);
         assert_eq!(all_hear(&bridge), ["p20", "p100", "-"]);
         bridge.leave(A);
-        assert_eq!((heard(&bridge, B), bridge.wants_of(B)), ("-".into(), Want::Nothing), "nothing is left of who went");
+        assert_eq!(heard(&bridge, B), "-", "nothing is left of who went");
     }
 
     #[test]
@@ -389,7 +361,7 @@ mod tests {
         let mut bridge = bridge(&[(A, Role::Talks, Codec::Pcmu), (B, Role::Talks, Codec::Pcmu)]);
         bridge.hold(A, true);
         all_speak(&mut bridge);
-        assert_eq!((all_hear(&bridge), bridge.wants_of(A)), (["-", "-", "-"].map(String::from), Want::Nothing));
+        assert_eq!(all_hear(&bridge), ["-", "-", "-"]);
         bridge.hold(A, false);
         assert_eq!(all_hear(&bridge), ["p20", "p100", "-"]);
     }
@@ -399,7 +371,7 @@ mod tests {
         let mut bridge = Bridge::default();
         for leg in 0..PARTIES_MAX as u64 {
             bridge.join(LegId(leg), Role::Talks, Codec::Pcmu).unwrap();
-            bridge.say(LegId(leg), Voice::Samples(&frame(i16::MAX)), None);
+            bridge.say(LegId(leg), &frame(i16::MAX), None);
         }
         assert_eq!(bridge.join(LegId(99), Role::Listens, Codec::Pcmu), Err(Full));
         assert_eq!(bridge.join(LegId(0), Role::Listens, Codec::Pcmu), Ok(()), "who is in may change its role");
@@ -408,13 +380,13 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_silence() {
+    fn what_does_not_fit_is_left_out() {
         let mut bridge = bridge(&[(A, Role::Talks, Codec::Pcmu), (B, Role::Talks, Codec::Pcmu)]);
-        bridge.say(A, Voice::Payload(&[1; PAYLOAD_MAX + 1]), None);
+        bridge.say(A, &frame(9), Some(&[1; PAYLOAD_MAX + 1]));
+        assert_eq!(heard(&bridge, B), "s9");
+        bridge.say(A, &Frame::silent(16_000), None);
         assert_eq!(heard(&bridge, B), "s0");
-        bridge.say(A, Voice::Samples(&Frame::silent(16_000)), None);
-        assert_eq!(heard(&bridge, B), "s0");
-        bridge.say(LegId(77), Voice::Samples(&frame(1)), None);
+        bridge.say(LegId(77), &frame(1), None);
         assert_eq!(heard(&bridge, LegId(77)), "-");
     }
 }

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use super::LegSettings;
+use crate::audio::PAYLOAD_MAX as RELAYED_MAX;
 use crate::audio::{Codec, ComfortNoise, Concealment, Decoder, FRAME_SAMPLES_MAX, Frame};
 use crate::rtp::{JitterBuffer, JitterCounts, JitterSettings, Playout, RtpHeader};
 
@@ -67,6 +68,10 @@ pub struct Hearing {
     waiting: usize,
     heard: Frame,
     quiet: bool,
+    /// The payload that the last tick's frame is made of.
+    payload: [u8; RELAYED_MAX],
+    /// 0 when it is not made of one payload of 20 ms.
+    payload_length: usize,
 }
 
 impl Hearing {
@@ -86,6 +91,8 @@ impl Hearing {
             waiting: 0,
             heard: Frame::silent(rate),
             quiet: true,
+            payload: [0; RELAYED_MAX],
+            payload_length: 0,
         }
     }
 
@@ -111,12 +118,15 @@ impl Hearing {
     /// Makes the next 20 ms of what is heard.
     pub fn tick(&mut self, now: Instant) -> &Frame {
         self.buffer.tick(now, self.quiet);
+        self.payload_length = 0;
+        let (mut pieces, is_seamless) = (0, self.waiting == 0);
         let (clock, rate) = (self.codec.clock_rate(), self.codec.sample_rate());
         let count_of = |units: u32| (u64::from(units) * u64::from(rate) / u64::from(clock)) as usize; // below 2^32
         let mut said = true;
         while let Some(playout) = self.buffer.next() {
             said &= matches!(playout, Playout::Payload { .. });
             let room = self.samples.get_mut(self.waiting..).unwrap_or_default();
+            pieces += 1;
             let made = match playout {
                 Playout::Payload { payload_type: COMFORT_NOISE, payload, .. } => {
                     self.noise.describe(payload);
@@ -129,6 +139,14 @@ impl Hearing {
                     let room = room.get_mut(..count).unwrap_or_default();
                     decode(&mut self.decoder, payload, room);
                     self.concealment.heard(room);
+                    if is_seamless
+                        && pieces == 1
+                        && duration == self.codec.frame_units()
+                        && let Some(place) = self.payload.get_mut(..payload.len())
+                    {
+                        place.copy_from_slice(payload);
+                        self.payload_length = payload.len();
+                    }
                     count
                 }
                 Playout::Missing { duration, .. } => {
@@ -146,6 +164,9 @@ impl Hearing {
                 }
             };
             self.waiting += made;
+        }
+        if pieces > 1 {
+            self.payload_length = 0;
         }
         self.give_out();
         let level = level(self.heard.samples());
@@ -176,6 +197,13 @@ impl Hearing {
     #[must_use]
     pub fn depth(&self) -> std::time::Duration {
         self.buffer.depth()
+    }
+
+    /// The payload that the last tick's frame was decoded from, as it came; `None` when it was not exactly one: packets of
+    /// another length, a loss, a pause.
+    #[must_use]
+    pub fn payload(&self) -> Option<&[u8]> {
+        self.payload.get(..self.payload_length).filter(|payload| !payload.is_empty())
     }
 
     fn give_out(&mut self) {

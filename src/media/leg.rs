@@ -5,15 +5,17 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::audio::Frame;
+use crate::audio::{Codec, Frame};
 use crate::dtmf::{Digit, Press, TelephoneEvents};
 use crate::ids::PlayId;
 use crate::rtp::{HEADER_LENGTH, RtpHeader, RtpTime, SequenceNumber, Ssrc};
 
+use super::bridge::Voice;
 use super::hearing::{Content, Hearing};
 use super::player::Player;
 use super::reception::Reception;
 use super::source::{Source, Verdict};
+use super::speaking::{Music, Speaking};
 use super::{Event, LegReport, LegSettings, Segment};
 
 /// Samples, and in G.711 bytes, of a frame: 20 ms.
@@ -41,6 +43,11 @@ pub struct Leg {
     heard: Instant,
     silence_reported: bool,
     player: Player,
+    speaking: Option<Box<Speaking>>,
+    /// Who needs what this leg hears.
+    listeners: Listeners,
+    /// A packet of a telephone event came since the last tick.
+    key_heard: bool,
     presses: Presses,
     sequence: SequenceNumber,
     timestamp: RtpTime,
@@ -49,6 +56,14 @@ pub struct Leg {
     packets_sent: u64,
     packets_ignored: u64,
     digits: u32,
+}
+
+/// Who listens to a leg.
+#[derive(Clone, Copy, Debug, Default)]
+struct Listeners {
+    tones: bool,
+    bridge: bool,
+    recording: bool,
 }
 
 /// Digits that this leg presses.
@@ -71,6 +86,9 @@ impl Leg {
             heard: now,
             silence_reported: false,
             player: Player::default(),
+            speaking: None,
+            listeners: Listeners::default(),
+            key_heard: false,
             presses: Presses::default(),
             sequence: SequenceNumber(settings.first_sequence),
             timestamp: RtpTime(settings.first_timestamp),
@@ -110,6 +128,7 @@ impl Leg {
             hearing.handle_packet(now, &header, content, payload);
         }
         if content == Content::TelephoneEvent {
+            self.key_heard = true;
             let digits = &mut self.digits;
             self.telephone_events.handle_packet(&header, payload, |digit| {
                 *digits = digits.saturating_add(1);
@@ -133,11 +152,18 @@ impl Leg {
         let press = self.presses.next_packet(timestamp, clock_rate).zip(self.settings.telephone_event);
         let (marker, payload_type, timestamp, length) = if let Some((press, payload_type)) = press {
             body.iter_mut().zip(press.payload).for_each(|(to, from)| *to = from);
+            if let Some(speaking) = &mut self.speaking {
+                speaking.press();
+            }
             (press.marker, payload_type, press.timestamp, press.payload.len())
         } else {
-            let marker = self.quiet && self.player.is_playing();
-            self.quiet = !self.player.is_playing();
-            let filled = self.player.fill(self.settings.codec, body);
+            let speaks = self.player.is_playing() || self.speaking.as_ref().is_some_and(|leg| leg.is_speaking());
+            let marker = self.quiet && speaks;
+            self.quiet = !speaks;
+            let filled = match &mut self.speaking {
+                Some(speaking) => speaking.fill(&mut self.player, body),
+                None => self.player.fill(self.settings.codec, body),
+            };
             out.extend(filled.played.map(Event::Played));
             (marker, self.settings.payload_type, timestamp, filled.length)
         };
@@ -164,9 +190,82 @@ impl Leg {
         self.source.locked()
     }
 
-    /// Begins or ends listening: what comes is decoded only meanwhile, and only this allocates.
+    /// Begins or ends listening for tones: what comes is decoded only while somebody listens, and only beginning allocates.
     pub fn listen(&mut self, on: bool) {
-        if !on {
+        self.listeners.tones = on;
+        self.settle();
+    }
+
+    /// The leg is in a bridge from now on, or in none: what it hears is wanted there ([`heard`](Self::heard)), and what it is given
+    /// before each tick is said ([`give`](Self::give)).
+    pub fn bridge(&mut self, on: bool) {
+        self.listeners.bridge = on;
+        self.settle();
+    }
+
+    /// True while the leg is in a bridge.
+    #[must_use]
+    pub fn is_bridged(&self) -> bool {
+        self.listeners.bridge
+    }
+
+    /// Begins or ends keeping what is said and heard as samples, for a recording.
+    pub fn record(&mut self, on: bool) {
+        self.listeners.recording = on;
+        self.settle();
+        if let Some(speaking) = &mut self.speaking {
+            speaking.record(on);
+        }
+    }
+
+    /// Plays music for ever behind the prompts, or none; the same music goes on where it stopped.
+    pub fn play_music(&mut self, music: Option<Music>) {
+        if music.is_some() || self.speaking.is_some() {
+            self.speaking().play_music(music);
+        }
+    }
+
+    /// What a bridge says to this leg in the next tick.
+    pub fn give(&mut self, voice: Voice<'_>) {
+        if let Some(speaking) = &mut self.speaking {
+            speaking.bridge(voice);
+        }
+    }
+
+    /// The negotiated codec.
+    #[must_use]
+    pub fn codec(&self) -> Codec {
+        self.settings.codec
+    }
+
+    /// The payload that [`heard`](Self::heard) was decoded from, if it is exactly one.
+    #[must_use]
+    pub fn heard_payload(&self) -> Option<&[u8]> {
+        self.hearing.as_ref().and_then(|hearing| hearing.payload())
+    }
+
+    /// What was said in the last tick, as the far end decodes it; `None` while nothing is recorded.
+    #[must_use]
+    pub fn said(&self) -> Option<&Frame> {
+        self.speaking.as_ref().and_then(|speaking| speaking.said())
+    }
+
+    /// True once after a packet of a telephone event.
+    pub fn take_key(&mut self) -> bool {
+        std::mem::take(&mut self.key_heard)
+    }
+
+    fn speaking(&mut self) -> &mut Speaking {
+        self.speaking.get_or_insert_with(|| Box::new(Speaking::new(self.settings.codec)))
+    }
+
+    /// Has an ear while somebody listens; a voice, once it was needed, stays.
+    fn settle(&mut self) {
+        let Listeners { tones, bridge, recording } = self.listeners;
+        if bridge || recording {
+            self.speaking();
+        }
+        if !(tones || bridge || recording) {
             self.hearing = None;
         } else if self.hearing.is_none() {
             self.hearing = Some(Box::new(Hearing::new(self.settings.codec)));
@@ -217,6 +316,9 @@ impl Leg {
         }
         if self.hearing.as_ref().is_some_and(|hearing| hearing.codec() != settings.codec) {
             self.hearing = Some(Box::new(Hearing::new(settings.codec)));
+        }
+        if let Some(speaking) = &mut self.speaking {
+            speaking.change_codec(settings.codec);
         }
         self.settings = LegSettings { ssrc: self.settings.ssrc, ..settings };
         // A hold may have kept the far end quiet.
@@ -475,7 +577,7 @@ mod tests {
             .iter()
             .map(|event| match event {
                 Event::Digit(digit) => digit.as_char(),
-                Event::Played(_) | Event::Silent | Event::Learned(_) | Event::Closed(_) => '?',
+                Event::Played(_) | Event::Silent | Event::Learned(_) | Event::Bridged { .. } | Event::Closed(_) => '?',
             })
             .collect();
         assert_eq!((keys.as_str(), callee.leg.report().packets_lost), ("*2363#", 0));

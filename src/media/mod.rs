@@ -11,8 +11,10 @@ mod player;
 mod reception;
 pub mod recorder;
 mod source;
+mod speaking;
+pub mod switchboard;
 
-pub use action::{Event, LegReport, LegSettings, RecordingReport, Segment};
+pub use action::{Event, LegReport, LegSettings, RecordingChange, RecordingReport, Segment};
 pub use bridge::{Bridge, Role};
 pub use hearing::Hearing;
 pub use leg::{FRAME_SAMPLES, Leg, MAX_PACKET};
@@ -20,3 +22,5 @@ pub use listener::Listener;
 pub use mixer::Mixer;
 pub use overload::{LEGS_MIN, Overload};
 pub use recorder::Recorder;
+pub use speaking::Music;
+pub use switchboard::{Switch, Switchboard};

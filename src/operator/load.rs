@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 
 use super::number::{Routes, normalise};
 use super::prompts::Prompt;
-use super::{Calendar, CaseKind, Number, Operator, Prompts, SlaClock, hours_file, service};
+use super::{Calendar, CaseKind, Number, Operator, Prompts, Recording, SlaClock, hours_file, service};
 use crate::document::{self, Fields, Node, Place};
 use crate::fault::{Fault, SourceFile};
 
@@ -47,6 +47,7 @@ pub fn load(files: &[SourceFile]) -> Result<Operator, Vec<Fault>> {
         let identity = fields.required("operator", &mut faults).and_then(|place| identity(place, &mut faults));
         let numbers = numbers(&mut fields, &mut faults);
         let kinds = kinds(&mut fields, &calendars, &mut faults);
+        let recording = recording(&mut fields, &mut faults);
         let templates = templates(&mut fields, &mut faults);
         fields.finish(&mut faults);
         operator = identity.map(|identity| Operator {
@@ -61,6 +62,7 @@ pub fn load(files: &[SourceFile]) -> Result<Operator, Vec<Fault>> {
             services,
             tables,
             kinds,
+            recording,
             templates,
         });
     }
@@ -235,6 +237,27 @@ fn kinds(
     }
     kinds
 }
+
+/// `[recording] calls`.
+fn recording(fields: &mut Fields<'_>, faults: &mut Vec<Fault>) -> Recording {
+    let Some(mut fields) = fields.fields("recording", faults) else { return Recording::default() };
+    let place = fields.required("calls", faults);
+    let calls = place.and_then(|place| Some((place, place.text(faults)?)));
+    fields.finish(faults);
+    let Some((place, calls)) = calls else { return Recording::default() };
+    match RECORDINGS.iter().find(|(name, _)| *name == calls) {
+        Some((_, recording)) => *recording,
+        None => {
+            let names = RECORDINGS.map(|(name, _)| name);
+            let fault = place.fault(format!("«{calls}» are no calls to record; known: {}", names.join(", ")));
+            faults.push(fault.did_you_mean(calls, names));
+            Recording::default()
+        }
+    }
+}
+
+const RECORDINGS: [(&str, Recording); 3] =
+    [("none", Recording::None), ("notice", Recording::Notice), ("all", Recording::All)];
 
 /// `deadline` and `clock`, which belong together: which hours count is never guessed.
 fn deadline(

@@ -51,8 +51,22 @@ pub struct Operator {
     pub tables: BTreeMap<String, Table>,
     /// Kinds of case by name (`bloqueo`).
     pub kinds: BTreeMap<String, CaseKind>,
+    /// Which calls may be recorded.
+    pub recording: Recording,
     /// Message templates by name: text with `${…}`, for `notify`.
     pub templates: BTreeMap<String, String>,
+}
+
+/// Which calls of an operator are recorded (`[recording] calls`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recording {
+    /// `"none"`: none, whatever a notice says.
+    None,
+    /// `"notice"`: from a notice on that says so, and is not declined.
+    #[default]
+    Notice,
+    /// `"all"`: from the answer on; a notice that is declined ends it.
+    All,
 }
 
 /// A called number that leads to a flow.
@@ -148,6 +162,7 @@ pub(crate) mod tests {
             services: BTreeMap::new(),
             tables: BTreeMap::new(),
             kinds: BTreeMap::new(),
+            recording: Recording::default(),
             templates: BTreeMap::new(),
         }
     }

@@ -8,7 +8,10 @@ use jiff::Timestamp;
 use crate::call::CallRecord;
 use crate::case::Folio;
 use crate::ids::CallKey;
-use crate::store::entry::{folios_from_json, media_from_json, media_to_json, path_from_json, path_to_json};
+use crate::store::entry::{
+    folios_from_json, media_from_json, media_to_json, path_from_json, path_to_json, recording_from_json,
+    recording_to_json,
+};
 use crate::store::sql::{Conn, Failure, Readers, Row, args};
 use crate::store::{cases, events, millis, moment};
 
@@ -29,11 +32,12 @@ pub struct CallFilter {
 /// that exists stays as it is.
 pub(crate) async fn save(conn: &mut Conn, record: &CallRecord) -> Result<(), Failure> {
     let folios = serde_json::Value::from(record.folios.clone()).to_string();
+    let recording = record.recording.as_ref().map(|recording| recording_to_json(Some(recording)).to_string());
     let changed = conn
         .execute(
             "INSERT INTO calls (call_key, operator, flow, sip_call_id, called, caller, class, began, answered, ended, \
-             result, cause, folios, path, media) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING",
+             result, cause, folios, path, media, recording) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT DO NOTHING",
             args![
                 &*record.key.0,
                 record.operator.as_str(),
@@ -50,6 +54,7 @@ pub(crate) async fn save(conn: &mut Conn, record: &CallRecord) -> Result<(), Fai
                 folios,
                 path_to_json(&record.path).to_string(),
                 media_to_json(&record.media).to_string(),
+                recording.as_deref(),
             ],
         )
         .await?;
@@ -104,11 +109,18 @@ fn read(row: &Row) -> anyhow::Result<CallRecord> {
         folios: folios_from_json(&json(12)?)?,
         path: path_from_json(&json(13)?)?,
         media: media_from_json(&json(14)?)?,
+        recording: row
+            .maybe_text(15)?
+            .map(serde_json::from_str)
+            .transpose()
+            .with_context(|| format!("the record of call {key}"))?
+            .as_ref()
+            .and_then(recording_from_json),
     })
 }
 
 const BY_KEY: &str = "SELECT call_key, operator, flow, sip_call_id, called, caller, class, began, answered, ended, result, \
-     cause, folios, path, media FROM calls WHERE call_key = $1";
+     cause, folios, path, media, recording FROM calls WHERE call_key = $1";
 const LIST: &str = "SELECT call_key, operator, flow, sip_call_id, called, caller, class, began, answered, ended, result, \
-     cause, folios, path, media FROM calls WHERE ($1 IS NULL OR operator = $1) AND ($2 IS NULL OR result = $2) \
+     cause, folios, path, media, recording FROM calls WHERE ($1 IS NULL OR operator = $1) AND ($2 IS NULL OR result = $2) \
      AND ($3 IS NULL OR began >= $3) ORDER BY began DESC, call_key LIMIT $4";

@@ -3,6 +3,7 @@
 //! An entry decides everything a repetition needs (its folio, its moment, its id), so that doing it twice is doing it once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
@@ -12,7 +13,7 @@ use crate::call::{CallRecord, PathEntry};
 use crate::case::{self, Folio};
 use crate::flow::action::Message;
 use crate::ids::CallKey;
-use crate::media::LegReport;
+use crate::media::{LegReport, RecordingReport};
 use crate::store::orders::{Order, OrderKind};
 use crate::value::{Value, Values};
 
@@ -138,6 +139,7 @@ fn record_to_json(record: &CallRecord) -> Json {
         "began": record.began.as_millisecond(), "answered": record.answered.map(Timestamp::as_millisecond),
         "ended": record.ended.as_millisecond(), "result": record.result, "cause": record.cause,
         "folios": record.folios, "path": path_to_json(&record.path), "media": media_to_json(&record.media),
+        "recording": recording_to_json(record.recording.as_ref()),
     })
 }
 
@@ -158,6 +160,7 @@ fn record_from_json(body: &Json) -> anyhow::Result<CallRecord> {
         folios: folios_from_json(member(body, "folios")?)?,
         path: path_from_json(member(body, "path")?)?,
         media: media_from_json(member(body, "media")?)?,
+        recording: body.get("recording").and_then(recording_from_json),
     })
 }
 
@@ -284,6 +287,31 @@ pub(crate) fn media_from_json(media: &Json) -> anyhow::Result<LegReport> {
     })
 }
 
+/// `{"file": …, "seconds": 12.5, "lost_seconds": 0.0, "fault": null}`; null when nothing was recorded.
+#[must_use]
+pub fn recording_to_json(recording: Option<&RecordingReport>) -> Json {
+    recording.map_or(Json::Null, |recording| {
+        json!({
+            "file": recording.file, "seconds": recording.duration.as_secs_f64(),
+            "lost_seconds": recording.lost.as_secs_f64(), "fault": recording.fault,
+        })
+    })
+}
+
+/// Reads [`recording_to_json`]'s object; `None` for null, and for what is none.
+pub(crate) fn recording_from_json(recording: &Json) -> Option<RecordingReport> {
+    let seconds = |name: &str| {
+        let seconds = recording.get(name).and_then(Json::as_f64).unwrap_or(0.0);
+        Duration::try_from_secs_f64(seconds).unwrap_or_default()
+    };
+    Some(RecordingReport {
+        file: recording.get("file")?.as_str()?.to_owned(),
+        duration: seconds("seconds"),
+        lost: seconds("lost_seconds"),
+        fault: recording.get("fault").and_then(Json::as_str).map(str::to_owned),
+    })
+}
+
 fn member<'a>(body: &'a Json, name: &str) -> anyhow::Result<&'a Json> {
     body.get(name).with_context(|| format!("`{name}` is missing"))
 }
@@ -365,6 +393,12 @@ mod tests {
                         folios: vec![folio.to_string()],
                         path: vec![PathEntry { at_ms: seed, place: word.clone(), what: word }],
                         media: LegReport { packets_received: seed, digits: 7, ..LegReport::default() },
+                        recording: state.map(|state| RecordingReport {
+                            file: "2026-03-15/x.wav".into(),
+                            duration: Duration::from_millis(20 * u64::from(seed as u16)),
+                            lost: Duration::from_millis(500 * state as u64),
+                            fault: (state > 2).then(|| "no room".into()),
+                        }),
                     })),
                     3 => Write::Enqueue(Message {
                         operator: word.clone(),

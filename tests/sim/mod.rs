@@ -123,6 +123,8 @@ pub struct Sim {
     now: Now,
     next_frame: Instant,
     media: BTreeMap<LegId, Media>,
+    /// The recordings under way: their files are the edge's.
+    recordings: BTreeMap<LegId, media::RecordingReport>,
     ports: BTreeMap<SocketAddr, LegId>,
     next_port: u16,
     homes: BTreeMap<SocketAddr, usize>,
@@ -216,6 +218,7 @@ impl Sim {
             now: start,
             next_frame: start.instant,
             media: BTreeMap::new(),
+            recordings: BTreeMap::new(),
             ports: BTreeMap::new(),
             next_port: 10_000,
             homes: BTreeMap::new(),
@@ -454,7 +457,15 @@ impl Sim {
                     }
                 }
                 Output::StopPlaying(leg) => self.open_leg(leg).stop(),
+                Output::StartRecording { leg, file, .. } => {
+                    let report = media::RecordingReport { file, ..media::RecordingReport::default() };
+                    self.recordings.insert(leg, report);
+                }
+                Output::ChangeRecording(_, _) => {}
                 Output::CloseMedia(leg) => {
+                    if let Some(report) = self.recordings.remove(&leg) {
+                        self.later(Duration::from_millis(2), Happening::Input(Input::Recorded(leg, report)));
+                    }
                     let closed = self.media.remove(&leg);
                     if let Some(Media::Bound(local) | Media::Open(local, _)) = &closed {
                         self.ports.remove(local);

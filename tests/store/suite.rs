@@ -7,7 +7,7 @@ use contesta::call::{CallRecord, PathEntry};
 use contesta::case::{self, Folio, State};
 use contesta::flow::action::{Lockout, Message};
 use contesta::ids::CallKey;
-use contesta::media::LegReport;
+use contesta::media::{LegReport, RecordingReport};
 use contesta::store::{CallFilter, CaseFilter, Change, Order, OrderKind, Ordered, Store, TableRow, Tried, row_key};
 use contesta::value::{Value, Values};
 use jiff::Timestamp;
@@ -86,6 +86,12 @@ pub fn record(key: &str, folios: Vec<String>) -> CallRecord {
             packets_ignored: 1,
             digits: 9,
         },
+        recording: Some(RecordingReport {
+            file: "2026-03-15/20260315-083000-k7m2p9.wav".into(),
+            duration: Duration::from_millis(119_500),
+            lost: Duration::from_millis(500),
+            fault: Some("broke off: no room".into()),
+        }),
     }
 }
 

@@ -189,6 +189,11 @@ impl StepKind for Collect {
 }
 
 impl Collect {
+    /// True when its digits may appear nowhere.
+    pub(crate) fn is_sensitive(&self) -> bool {
+        self.sensitive
+    }
+
     fn say(&self, lists: &[&[Item]], turn: &mut Turn<'_>) {
         turn.clear_deadline();
         if !turn.play(lists) {
@@ -554,6 +559,7 @@ on = { match = "fin", no_match = "fin", error = "fin" }
         assert_eq!(bench.press("7391"), ["stops", "asks cuenta.verify linea=2221234567 ultimos4=7391"]);
         assert_eq!(bench.answer("match", &[]), ["ends hangup"]);
         assert!(!bench.debug.contains("7391"), "{}", bench.debug);
+        assert_eq!(bench.secrets, [true, false], "what is recorded is silent meanwhile");
         assert!(!bench.path.iter().any(|line| line.contains("7391")), "{:?}", bench.path);
         assert!(bench.path.contains(&"keys ****".to_owned()), "{:?}", bench.path);
         assert!(!session.contains("739") && !format!("{:?}", bench.session()).contains("739"), "{session}");

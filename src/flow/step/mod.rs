@@ -167,6 +167,14 @@ impl Leave {
     }
 }
 
+impl Kind {
+    /// True when what the caller keys here may be heard by nobody: recordings are silent meanwhile.
+    pub(crate) fn is_secret(&self) -> bool {
+        matches!(self, Self::Collect(collect) if collect.is_sensitive())
+            || matches!(self, Self::Verify(verify) if verify.asks())
+    }
+}
+
 /// A step kind.
 pub(crate) trait StepKind: Sized {
     /// What it remembers while it waits; `Infallible` when it never does.

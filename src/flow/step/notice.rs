@@ -2,11 +2,21 @@
 //!
 //! Without `accept_key` hearing it is consent (tacit, `requirements.md` §2.5). With it only that key is; silence, any other
 //! key and `decline_key` are not. Id and version go to the call's path either way.
+//!
+//! A notice may say that the call is recorded; `recording` makes it true. What the operator's `[recording]` forbids stays so.
+//!
+//! ```text
+//! recording   accepted             declined
+//! "on"        recorded from here   not recorded from here
+//! "ask"       the same, and only a key accepts
+//! "off"       not recorded from here, whatever is said to it
+//! ```
 
 use std::time::Duration;
 
 use super::{After, Input, Leave, Next, Opt, Out, Pace, Shape, Sheet, StepKind, opt, out};
 use crate::dtmf::Digit;
+use crate::flow::action::Action;
 use crate::flow::prompt::Item;
 use crate::flow::reader::Reader;
 use crate::flow::turn::{Turn, Why};
@@ -17,6 +27,7 @@ const OPTIONS: &[Opt] = &[
     opt("prompt", Shape::Prompts, "What the caller hears."),
     opt("accept_key", Shape::Key, "The key that accepts; without it, hearing the notice does."),
     opt("decline_key", Shape::Key, "The key that declines."),
+    opt("recording", Shape::OneOf(RECORDINGS), "Whether the call is recorded from here on."),
     opt("timeout", Shape::Duration, "Silence after the notice that declines, when there is an `accept_key` (5s)."),
     opt("barge_in", Shape::Flag, "Keys work while it plays (true)."),
 ];
@@ -32,8 +43,16 @@ pub(crate) struct Notice {
     prompt: Vec<Item>,
     accept_key: Option<Digit>,
     decline_key: Option<Digit>,
+    recording: Option<Recording>,
     timeout: Duration,
     barge_in: bool,
+}
+
+/// What a notice does to the call's recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Recording {
+    On,
+    Off,
 }
 
 impl StepKind for Notice {
@@ -56,13 +75,14 @@ impl StepKind for Notice {
         {
             reader.fault(place, format!("the key «{accept}» accepts and declines"));
         }
+        let recording = read_recording(reader, accept_key);
         let timeout = reader.duration("timeout", TIMEOUT, Duration::from_secs(1)..=Duration::from_secs(60));
         let barge_in = reader.flag("barge_in", true);
         reader.output("accepted");
         if accept_key.is_some() || decline_key.is_some() {
             reader.output("declined");
         }
-        Some(Self { name: format!("{} {}", id?, version?), prompt, accept_key, decline_key, timeout, barge_in })
+        Some(Self { name: format!("{} {}", id?, version?), prompt, accept_key, decline_key, recording, timeout, barge_in })
     }
 
     fn start(&self, turn: &mut Turn<'_>) -> Next<()> {
@@ -119,10 +139,33 @@ impl Notice {
         turn.stop_playing();
         let output = if accepted { "accepted" } else { "declined" };
         turn.trace(format!("notice {} {output}", self.name));
+        if let Some(recording) = self.recording {
+            turn.out.push(Action::Record(accepted && recording == Recording::On));
+        }
         Leave::by(output)
     }
 }
 
+fn read_recording(reader: &mut Reader<'_, '_>, accept_key: Option<Digit>) -> Option<Recording> {
+    let place = reader.option("recording")?;
+    match place.text(reader.faults)? {
+        "on" => Some(Recording::On),
+        "off" => Some(Recording::Off),
+        "ask" => {
+            if accept_key.is_none() {
+                reader.fault(place, "who is asked needs an `accept_key`".to_owned());
+            }
+            Some(Recording::On)
+        }
+        other => {
+            let fault = place.fault(format!("unknown `recording` «{other}»; known: {}", RECORDINGS.join(", ")));
+            reader.faults.push(fault.did_you_mean(other, RECORDINGS.iter().copied()));
+            None
+        }
+    }
+}
+
+const RECORDINGS: &[&str] = &["on", "off", "ask"];
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
@@ -138,6 +181,29 @@ mod tests {
         assert_eq!(bench.start(), ["says aviso"]);
         assert_eq!(bench.played(), ["ends closed"]);
         assert!(bench.path.contains(&"notice privacidad 2026-01 accepted".to_owned()), "{:?}", bench.path);
+    }
+
+    #[test]
+    fn a_notice_of_recording_is_followed_by_it_unless_it_is_declined() {
+        let flow = |recording: &str| {
+            format!(
+                "[steps.a.notice]\nid = \"privacidad\"\nversion = \"2026-01\"\nprompt = [\"aviso\"]\n{recording}\n\
+                 on = {{ accepted = \"si\", declined = \"no\" }}\n{ENDS}[steps.no.hangup]\ncause = \"refused\"\n"
+            )
+        };
+        let mut bench = Bench::of(&flow("recording = \"on\"\ndecline_key = \"9\""));
+        bench.start();
+        assert_eq!(bench.played(), ["records", "ends closed"]);
+        let mut bench = Bench::of(&flow("recording = \"on\"\ndecline_key = \"9\""));
+        bench.start();
+        assert_eq!(bench.press("9"), ["stops", "records no more", "ends refused"]);
+        let mut bench = Bench::of(&flow("recording = \"ask\"\naccept_key = \"1\""));
+        bench.start();
+        bench.played();
+        assert_eq!(bench.wait_ms(5_000), ["records no more", "ends refused"]);
+        let mut bench = Bench::of(&flow("recording = \"off\"\naccept_key = \"1\""));
+        bench.start();
+        assert_eq!(bench.press("1"), ["stops", "records no more", "ends closed"]);
     }
 
     #[test]

@@ -180,6 +180,13 @@ impl StepKind for Verify {
     }
 }
 
+impl Verify {
+    /// True when the caller keys a secret here.
+    pub(crate) fn asks(&self) -> bool {
+        matches!(self, Self::Last4(_))
+    }
+}
+
 impl Last4 {
     fn say(&self, lists: &[&[Item]], turn: &mut Turn<'_>) {
         turn.clear_deadline();
@@ -342,6 +349,7 @@ cause = "unavailable"
     fn wrong_digits_lock_the_call_out() {
         let mut bench = Bench::of(VERIFY);
         assert_eq!(bench.start(), ["says numero"]);
+        assert_eq!(bench.secrets, [true]);
         assert_eq!(bench.press("8361"), ["stops", "asks cuenta.verify linea=2221234567 ultimos4=8361"]);
         assert_eq!(bench.answer("no_match", &[]), ["says mal numero"]);
         assert_eq!(bench.press("8362"), ["stops", "asks cuenta.verify linea=2221234567 ultimos4=8362"]);
