@@ -331,6 +331,10 @@ fn stories(centre: &Centre) -> BTreeSet<String> {
         (Outside::Answers, circles("1,", "1,*,")),
         (Outside::Answers, circles("4,", "2,*,")),
         (Outside::Answers, circles("6,", "1,*,")),
+        // Six guesses at one account in three calls.
+        (Outside::Answers, "3,1,0000,0000".into()),
+        (Outside::Answers, "3,1,0000,0000".into()),
+        (Outside::Answers, "3,1,0000,0000".into()),
     ];
     let bluepoint: Vec<(Outside, String)> = vec![
         (Outside::Answers, "1,1,40010023,1,7716,1".into()),
@@ -341,6 +345,9 @@ fn stories(centre: &Centre) -> BTreeSet<String> {
         (Outside::Answers, "2,1,#,1,2,1".into()),
         (Outside::Answers, circles("", "1,*,")),
         (Outside::Answers, circles("0,", "1,*,")),
+        (Outside::Answers, "1,1,40010023,1,0000,0000".into()),
+        (Outside::Answers, "1,1,40010023,1,0000,0000".into()),
+        (Outside::Answers, "1,1,40010023,1,0000,0000".into()),
     ];
     let mut reached = BTreeSet::new();
     for (to, stories) in [("*2363", beneleit), ("7676720827", bluepoint)] {
