@@ -354,11 +354,13 @@ fn read_length(reader: &mut Reader<'_, '_>, validate: Validate) -> (usize, usize
         reader.required("max");
     }
     let max = usize::from(reader.count("max", most.max(1), 1..=LENGTH_MAX));
-    if let (Some(place), Some((least, most))) = (reader.option("max").or(reader.option("min")), default)
-        && (min > usize::from(most) || max < usize::from(least))
-    {
+    let too_long = default.is_some_and(|(_, most)| min > usize::from(most));
+    let too_short = default.is_some_and(|(least, _)| max < usize::from(least));
+    // The bound that is wrong is the one to look at, whichever else is written.
+    let wrong = if too_long { "min" } else { "max" };
+    if let (Some(place), Some((least, most)), true) = (reader.option(wrong), default, too_long || too_short) {
         reader.fault(place, format!("what is validated here has {least} to {most} digits"));
-    } else if let Some(place) = reader.option("max").or(reader.option("min"))
+    } else if let Some(place) = reader.option("min").or(reader.option("max"))
         && min > max
     {
         reader.fault(place, format!("«min» ({min}) is more than «max» ({max})"));
@@ -474,6 +476,24 @@ cause = "closed"
     }
 
     /// The journeys' stolen handset: a wrong check digit is told, the right one is read back and taken.
+    /// Whoever wrote a wrong `min` looks at it, and not at a `max` that is right.
+    #[test]
+    fn a_wrong_length_is_shown_where_it_stands() {
+        let at = |lengths: &str| {
+            let steps = format!(
+                "schema = 1\n[flow]\nid = \"t\"\nstart = \"a\"\n[steps.a.collect]\ninto = \"x\"\nprompt = [\"numero\"]\n{lengths}\n\
+                 on = {{ ok = \"fin\", max_attempts = \"fin\" }}\n[steps.fin.hangup]\n"
+            );
+            let files = [crate::fault::SourceFile { path: "t.toml".into(), text: steps }];
+            let faults = crate::flow::check(&crate::flow::bench::desk(), &files);
+            faults.iter().map(|fault| (fault.line, fault.message.clone())).collect::<Vec<_>>()
+        };
+        let ten = "what is validated here has 10 to 10 digits".to_owned();
+        assert_eq!(at("validate = \"phone_mx\"\nmin = 12\nmax = 10")[0], (9, ten.clone()));
+        assert_eq!(at("validate = \"phone_mx\"\nmin = 10\nmax = 9")[0], (10, ten));
+        assert_eq!(at("min = 5\nmax = 4")[0], (8, "«min» (5) is more than «max» (4)".to_owned()));
+    }
+
     #[test]
     fn an_imei_is_checked_read_back_and_confirmed() {
         let mut bench = Bench::of(COLLECT);
