@@ -222,12 +222,28 @@ fn an_import_is_all_or_nothing() {
     let import = || contesta(&data, &["import", "--flows", flows.to_str().unwrap()]);
     let why = refused(&import());
     let expected = format!(
-        "{}:3: horas: «ocho» is not a whole number (15)\nerror: 1 bad rows: nothing was imported",
+        "{}:3: horas: «ocho» is not a whole number (15)\nerror: 1 bad row: nothing was imported",
         repairs.display()
     );
     assert_eq!(why, expected);
     assert!(!data.exists());
+    let json = |output: &Output| serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
+    let answer = json(&contesta(&data, &["import", "--json", "--flows", flows.to_str().unwrap()]));
+    assert_eq!((&answer["bad_rows"][0]["line"], &answer["imported"]), (&json!(3), &json!([])));
+    // At its first start an engine names every bad row of every table, and fills none.
+    let plans = flows.join("data/bluepoint/contracts.csv");
+    let contracts = std::fs::read_to_string(&plans).unwrap();
+    std::fs::write(&plans, format!("{contracts}too,few\n")).unwrap();
+    let start = contesta(&data, &["run", "--sip", "127.0.0.1:0", "--flows", flows.to_str().unwrap()]);
+    let why = refused(&start);
+    assert!(
+        why.contains("bad rows: 2") && why.contains("repairs.csv:3: horas") && why.contains("contracts.csv:"),
+        "{why}"
+    );
+    std::fs::write(&plans, contracts).unwrap();
     std::fs::write(&repairs, good).unwrap();
+    let answer = json(&contesta(&data, &["import", "--json", "--flows", flows.to_str().unwrap(), "repairs"]));
+    assert_eq!((&answer["imported"][0]["table"], &answer["imported"][0]["rows"]), (&json!("repairs"), &json!(6)));
     let told = said(&import());
     assert!(told.contains(&format!("beneleit/repairs: 6 rows from {}", repairs.display())), "{told}");
     assert_eq!(told.lines().count(), 10, "{told}");

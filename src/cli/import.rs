@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::columns::counted;
 use crate::cli::store::{StoreArgs, StorePlace, block_on, read_below};
 use crate::edge::files;
 use crate::fault::did_you_mean;
@@ -27,6 +28,9 @@ pub struct Args {
     /// Only this operator's.
     #[arg(long)]
     operator: Option<String>,
+    /// Print JSON: the tables that were imported, or the bad rows.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -44,7 +48,7 @@ struct Ready<'a> {
 /// # Errors
 /// A file is missing or has bad rows (each is printed), or the database cannot be written.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let Args { tables, operator, store } = args;
+    let Args { tables, operator, json, store } = args;
     let place = store.settle()?;
     let (operators, _) = files::load_operators(place.flows())?;
     let operators: Vec<&Operator> = match &operator {
@@ -53,17 +57,22 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     };
     check_names(&operators, &tables)?;
     let (ready, faults) = read_all(&operators, &tables, place.flows())?;
-    for fault in &faults {
-        eprintln!("{fault}");
+    if json && !faults.is_empty() {
+        println!(
+            "{:#}",
+            serde_json::json!({ "imported": [], "bad_rows": faults.iter().map(fault_json).collect::<Vec<_>>() })
+        );
+    } else {
+        faults.iter().for_each(|fault| eprintln!("{fault}"));
     }
     if !faults.is_empty() {
         let more = if faults.len() >= FAULTS_MAX { " or more" } else { "" };
-        bail!("{}{more} bad rows: nothing was imported", faults.len());
+        bail!("{}{more}: nothing was imported", counted(faults.len(), "bad row"));
     }
     if ready.is_empty() {
         bail!("there is no file to import below {}", place.flows().join("data").display());
     }
-    block_on(replace_all(&ready, &place))
+    block_on(replace_all(&ready, &place, json))
 }
 
 fn check_names(operators: &[&Operator], tables: &[String]) -> anyhow::Result<()> {
@@ -110,7 +119,7 @@ fn read_all<'a>(
     Ok((ready, faults))
 }
 
-async fn replace_all(ready: &[Ready<'_>], place: &StorePlace) -> anyhow::Result<()> {
+async fn replace_all(ready: &[Ready<'_>], place: &StorePlace, json: bool) -> anyhow::Result<()> {
     let store = place.prepare().await?;
     for (done, Ready { operator, table, file, rows }) in ready.iter().enumerate() {
         let bar = ProgressBar::new(u64::try_from(rows.len())?).with_style(
@@ -123,10 +132,28 @@ async fn replace_all(ready: &[Ready<'_>], place: &StorePlace) -> anyhow::Result<
         let replaced = store.replace_table(&operator.id, &table.name, rows, &mut progress).await;
         replaced.with_context(|| left_as_they_were(done, ready.len()))?;
         bar.finish_and_clear();
-        println!("{}/{}: {} rows from {file}", operator.id, table.name, rows.len());
+        if !json {
+            println!("{}/{}: {} from {file}", operator.id, table.name, counted(rows.len(), "row"));
+        }
     }
     store.close().await;
+    if json {
+        let imported: Vec<serde_json::Value> = ready
+            .iter()
+            .map(|Ready { operator, table, file, rows }| {
+                serde_json::json!({ "operator": operator.id, "table": table.name, "rows": rows.len(), "file": file })
+            })
+            .collect();
+        println!("{:#}", serde_json::json!({ "imported": imported, "bad_rows": [] }));
+    }
     Ok(())
+}
+
+fn fault_json(fault: &RowFault) -> serde_json::Value {
+    serde_json::json!({
+        "file": fault.file, "line": fault.line, "column": fault.column, "message": fault.message,
+        "suggestion": fault.suggestion,
+    })
 }
 
 /// What a database that failed midway holds now.

@@ -44,7 +44,7 @@ impl fmt::Display for RowFault {
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The file has bad rows, at most [`FAULTS_MAX`] of them are named. Nothing was changed.
-    #[error("{} bad rows, the first: {}", .0.len(), .0.first().map(ToString::to_string).unwrap_or_default())]
+    #[error("bad rows: {}\n{}", .0.len(), .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Rows(Vec<RowFault>),
     /// The database could not take it.
     #[error("{0:#}")]
@@ -77,13 +77,13 @@ pub async fn import_table(
 /// rows; a table without a file is left out with a warning.
 ///
 /// # Errors
-/// [`ImportError`] of the first table that does not fit.
+/// [`ImportError`], with the bad rows of every table: nothing is imported then.
 pub async fn import_all_if_empty(
     store: &Store,
     operators: &[Arc<Operator>],
     read: &(dyn Fn(&str) -> Option<Vec<u8>> + Sync),
 ) -> Result<Vec<(String, usize)>, ImportError> {
-    let mut imported = Vec::new();
+    let (mut ready, mut faults) = (Vec::new(), Vec::new());
     for operator in operators {
         for table in operator.tables.values() {
             if store.table(&operator.id, &table.name).await.map_err(ImportError::Store)?.is_some() {
@@ -94,9 +94,19 @@ pub async fn import_all_if_empty(
                 tracing::warn!(cause = format!("{}/{}", operator.id, table.name), "no file fills this table");
                 continue;
             };
-            let rows = import_table(store, operator, table, &path, &bytes, &mut |_| {}).await?;
-            imported.push((path, rows));
+            match read_table(operator, table, &path, &bytes) {
+                Ok(rows) => ready.push((operator, table, path, rows)),
+                Err(found) => faults.extend(found),
+            }
         }
+    }
+    if !faults.is_empty() {
+        return Err(ImportError::Rows(faults));
+    }
+    let mut imported = Vec::new();
+    for (operator, table, path, rows) in ready {
+        store.replace_table(&operator.id, &table.name, &rows, &mut |_| {}).await.map_err(ImportError::Store)?;
+        imported.push((path, rows.len()));
     }
     Ok(imported)
 }
