@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use contesta::audio::{Clip, Codec};
 use contesta::dtmf::Digit;
 use contesta::edge::batch::{Arrivals, Outbox};
+use contesta::edge::recordings::{Order, Recordings};
 use contesta::edge::rtp_socket::{self, DATAGRAM_LENGTH_MAX, RtpSocket};
 use contesta::edge::shared_socket::{LEGS_MAX, SharedSocket};
-use contesta::ids::PlayId;
-use contesta::media::{Event, Leg, LegSettings, MAX_PACKET, Segment};
+use contesta::ids::{BridgeId, LegId, PlayId};
+use contesta::media::{Event, Leg, LegSettings, MAX_PACKET, Music, Role, Segment, Switch, Switchboard};
 use contesta::rtp::{RtpHeader, RtpTime, SequenceNumber, Ssrc};
 
 struct Counting;
@@ -197,4 +198,69 @@ fn legs_that_share_a_socket_allocate_nothing_in_their_turn() {
     }
     assert_eq!((ALLOCATIONS.get() - before, unsent, back), (0, 0, 8_000));
     assert!(legs.iter().all(|leg| leg.report().packets_received == 200));
+}
+
+/// Two telephones of one codec, a third of another that talks with them, hold music, a prompt over it, a recording: none of it
+/// asks for memory once it has begun.
+#[test]
+fn minutes_of_bridges_and_recordings_allocate_nothing() {
+    #[expect(clippy::disallowed_methods, reason = "a test needs some moment to begin at")]
+    let mut now = Instant::now();
+    let far_ends = ["192.0.2.1:4000", "192.0.2.2:4000", "192.0.2.3:4000"].map(|address| address.parse().unwrap());
+    let mut legs = far_ends.map(|far_end| Leg::new(settings(far_end), now));
+    legs[2].retarget(LegSettings { codec: Codec::Pcmu, payload_type: 0, ..settings(far_ends[2]) }, now);
+    let (mut switchboard, mut others) = (Switchboard::new(), Vec::new());
+    let music: Music = [Arc::new(Clip::from_pcm(&[500; 7_999]))].into();
+    let ids = [LegId(0), LegId(1), LegId(2)];
+    for (leg, id) in legs.iter_mut().zip(ids) {
+        let join = Switch::Join { bridge: BridgeId(1), role: Role::Talks, passes_keys: true };
+        switchboard.switch(id, leg, join, &mut others);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut recordings = Recordings::start(folder.path(), |_, _| {}).unwrap();
+    let mut recording = recordings.begin(Order { leg: ids[0], file: "2026-03-15/a.wav".into(), rate: 8_000 }).unwrap();
+    legs[0].record(true);
+    let mut events = Vec::with_capacity(64);
+    let prompt: Box<[Segment]> = Box::new([Segment::Clip(Arc::new(Clip::from_pcm(&[500; 800_000])))]);
+    legs[0].play(PlayId(1), prompt, &mut events);
+    // The first hold makes room for the music; whoever is held again finds it.
+    switchboard.switch(ids[1], &mut legs[1], Switch::Hold(music.clone()), &mut others);
+
+    let mut out = [0; MAX_PACKET];
+    let mut before = ALLOCATIONS.get();
+    for frame in 0..15_000_u32 {
+        if frame % 1_000 == 500 {
+            let switch = if frame % 2_000 == 500 { Switch::Resume } else { Switch::Hold(music.clone()) };
+            let switched = ALLOCATIONS.get();
+            switchboard.switch(ids[1], &mut legs[1], switch, &mut others);
+            // Who hears whom is settled anew.
+            before += ALLOCATIONS.get() - switched;
+        }
+        for ((leg, id), (far_end, payload_type)) in legs.iter_mut().zip(ids).zip(far_ends.into_iter().zip([8, 8, 0])) {
+            let header = RtpHeader {
+                marker: false,
+                payload_type,
+                sequence: SequenceNumber(frame as u16),
+                timestamp: RtpTime(frame * 160),
+                ssrc: Ssrc(2),
+            };
+            let mut packet = [frame as u8; 172];
+            packet[..12].copy_from_slice(&header.to_bytes());
+            leg.handle_packet(now, far_end, &packet, &mut events);
+            switchboard.give(id, leg);
+            assert_eq!(leg.tick(now, &mut out, &mut events), Some(172));
+            switchboard.take(id, leg);
+            events.clear();
+        }
+        recording.tick(legs[0].heard().unwrap().samples(), legs[0].said().unwrap().samples());
+        while !recording.is_caught_up() {
+            std::thread::yield_now();
+        }
+        now += Duration::from_millis(20);
+    }
+    assert_eq!(ALLOCATIONS.get() - before, 0);
+    drop(recording);
+    drop(recordings);
+    let length = std::fs::metadata(folder.path().join("2026-03-15/a.wav")).unwrap().len();
+    assert_eq!(length, 44 + 15_000 * 160 * 4);
 }
