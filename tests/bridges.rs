@@ -1,7 +1,7 @@
 //! Bridges of a worker over real sockets on loopback: what each telephone captures is checked packet by packet. Nothing
 //! sleeps: a telephone speaks when it has heard, and a step waits for the sound that must come.
 
-#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the far ends are real sockets")]
+#![expect(clippy::disallowed_types, reason = "the far ends are real sockets")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
