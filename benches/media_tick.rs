@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use contesta::audio::{Clip, Codec, Pcm, decode, wav};
+use contesta::audio::{Clip, Pcm, decode, wav};
 use contesta::dtmf::{Digit, ToneDetector, ToneGenerator};
 use contesta::ids::PlayId;
 use contesta::media::{Leg, LegSettings, MAX_PACKET, Segment};
@@ -20,15 +20,8 @@ const PHONE: &str = "192.0.2.1:4000";
 #[expect(clippy::disallowed_methods, reason = "a leg needs some moment to begin at")]
 fn leg() -> (Leg, Instant) {
     let settings = LegSettings {
-        codec: Codec::Pcmu,
-        payload_type: 0,
-        telephone_event: Some(101),
-        remote: PHONE.parse().unwrap_or_else(|_| unreachable!("it is an address")),
-        send: true,
-        ssrc: 1,
-        first_sequence: 0,
-        first_timestamp: 0,
         silent_after: Some(Duration::from_secs(60)),
+        ..LegSettings::plain(PHONE.parse().unwrap_or_else(|_| unreachable!("it is an address")))
     };
     let now = Instant::now();
     (Leg::new(settings, now), now)

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use contesta::audio::{Clip, Codec};
+use contesta::audio::Clip;
 use contesta::edge::media_worker::{Command, MediaWorker};
 use contesta::edge::rtp_socket::RtpSocket;
 use contesta::ids::{LegId, PlayId};
@@ -245,17 +245,7 @@ fn media_worker(calls: usize, duration: Duration) -> Run {
 }
 
 fn settings(remote: SocketAddr) -> LegSettings {
-    LegSettings {
-        codec: Codec::Pcmu,
-        payload_type: 0,
-        telephone_event: Some(101),
-        remote,
-        send: true,
-        ssrc: 1,
-        first_sequence: 0,
-        first_timestamp: 0,
-        silent_after: Some(Duration::from_secs(60)),
-    }
+    LegSettings { silent_after: Some(Duration::from_secs(60)), ..LegSettings::plain(remote) }
 }
 
 fn wait_for(start: Instant, tick: u32) {

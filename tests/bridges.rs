@@ -97,13 +97,10 @@ impl Phone {
         let settings = LegSettings {
             codec,
             payload_type: payload_type(codec),
-            telephone_event: Some(101),
-            remote: phone.local_addr().unwrap(),
-            send: true,
             ssrc: leg.0 as u32,
             first_sequence: u16::MAX - 5,
             first_timestamp: u32::MAX - 1_000,
-            silent_after: None,
+            ..LegSettings::plain(phone.local_addr().unwrap())
         };
         worker.send(Command::Open { leg, socket, settings }).unwrap();
         Self {

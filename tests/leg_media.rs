@@ -7,7 +7,6 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::time::{Duration, Instant};
 
-use contesta::audio::Codec;
 use contesta::edge::leg_media::{LegMedia, Lost};
 use contesta::edge::media_worker::{MediaWorker, Report};
 use contesta::edge::rtp_socket::RtpSocket;
@@ -36,17 +35,7 @@ fn stuck() -> (LegMedia, Receiver<Report>, SyncSender<()>) {
 fn open(legs: &mut LegMedia, leg: LegId) -> Result<(), Lost> {
     let remote = UdpSocket::bind((LOOPBACK, 0)).unwrap().local_addr().unwrap();
     legs.bind(leg, RtpSocket::open(LOOPBACK, None, 0).unwrap());
-    let settings = LegSettings {
-        codec: Codec::Pcmu,
-        payload_type: 0,
-        telephone_event: Some(101),
-        remote,
-        send: true,
-        ssrc: 1,
-        first_sequence: 1,
-        first_timestamp: 1,
-        silent_after: None,
-    };
+    let settings = LegSettings { first_sequence: 1, first_timestamp: 1, ..LegSettings::plain(remote) };
     legs.start(leg, settings)
 }
 

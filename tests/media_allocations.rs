@@ -45,13 +45,8 @@ fn settings(remote: std::net::SocketAddr) -> LegSettings {
     LegSettings {
         codec: Codec::Pcma,
         payload_type: 8,
-        telephone_event: Some(101),
-        remote,
-        send: true,
-        ssrc: 1,
-        first_sequence: 0,
-        first_timestamp: 0,
         silent_after: Some(Duration::from_secs(1)),
+        ..LegSettings::plain(remote)
     }
 }
 
@@ -150,17 +145,7 @@ fn legs_that_share_a_socket_allocate_nothing_in_their_turn() {
     let mut legs: Vec<Leg> = Vec::new();
     for (seat, phone) in phones.iter().enumerate() {
         assert!(shared.seat(phone.local(), seat));
-        let settings = LegSettings {
-            codec: Codec::Pcma,
-            payload_type: 8,
-            telephone_event: Some(101),
-            remote: phone.local(),
-            send: true,
-            ssrc: 1,
-            first_sequence: 0,
-            first_timestamp: 0,
-            silent_after: None,
-        };
+        let settings = LegSettings { codec: Codec::Pcma, payload_type: 8, ..LegSettings::plain(phone.local()) };
         legs.push(Leg::new(settings, now));
     }
     let mut header =

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use contesta::audio::Clip;
 use contesta::audio::g711::Law;
-use contesta::audio::{Clip, Codec};
 use contesta::dtmf::Digit;
 use contesta::edge::media_worker::{Command, MediaWorker, Report};
 use contesta::edge::rtp_socket::RtpSocket;
@@ -78,17 +78,7 @@ impl Phone {
 }
 
 fn settings(remote: std::net::SocketAddr) -> LegSettings {
-    LegSettings {
-        codec: Codec::Pcmu,
-        payload_type: 0,
-        telephone_event: Some(101),
-        remote,
-        send: true,
-        ssrc: 5,
-        first_sequence: 100,
-        first_timestamp: 1000,
-        silent_after: None,
-    }
+    LegSettings { ssrc: 5, first_sequence: 100, first_timestamp: 1000, ..LegSettings::plain(remote) }
 }
 
 fn clip(sample: i16, samples: usize) -> Box<[Segment]> {

@@ -35,17 +35,7 @@ fn mutate(ids: &mut Ids, input: &[u8]) -> Vec<u8> {
 }
 
 fn settings() -> LegSettings {
-    LegSettings {
-        codec: Codec::Pcmu,
-        payload_type: 0,
-        telephone_event: Some(101),
-        remote: PHONE.parse().unwrap(),
-        send: true,
-        ssrc: 1,
-        first_sequence: 0,
-        first_timestamp: 0,
-        silent_after: None,
-    }
+    LegSettings::plain(PHONE.parse().unwrap())
 }
 
 fn packet(payload_type: u8, sequence: u32, payload: &[u8]) -> Vec<u8> {

@@ -9,7 +9,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use contesta::audio::Codec;
 use contesta::dtmf::Digit;
 use contesta::edge::leg_media::LegMedia;
 use contesta::edge::media_worker::{MediaWorker, Report, SLOTS, SLOTS_AHEAD};
@@ -97,17 +96,7 @@ fn bind() -> std::io::Result<RtpSocket> {
 }
 
 fn settings(leg: u64, remote: SocketAddr) -> LegSettings {
-    LegSettings {
-        codec: Codec::Pcmu,
-        payload_type: 0,
-        telephone_event: Some(101),
-        remote,
-        send: true,
-        ssrc: leg as u32,
-        first_sequence: 1,
-        first_timestamp: 1,
-        silent_after: None,
-    }
+    LegSettings { ssrc: leg as u32, first_sequence: 1, first_timestamp: 1, ..LegSettings::plain(remote) }
 }
 
 fn digit(key: u8) -> Event {

@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("document", &["fault"]),
     ("duration_text", &[]),
     ("sip", &[]),
-    ("sdp", &["audio"]),
+    ("sdp", &["audio", "rtp"]),
     ("rtp", &[]),
     ("audio", &[]),
     ("dtmf", &["rtp"]),

@@ -431,6 +431,7 @@ impl Call {
             payload_type: negotiated.payload_type,
             telephone_event: negotiated.telephone_event,
             remote: negotiated.remote,
+            rtcp: negotiated.rtcp,
             send: negotiated.send,
             ssrc: self.stream.ssrc,
             first_sequence: self.stream.first_sequence,

@@ -669,19 +669,13 @@ mod tests {
     use std::sync::mpsc::channel;
 
     use super::*;
-    use crate::audio::Codec;
 
     fn open(leg: u64) -> Command {
         let settings = LegSettings {
-            codec: Codec::Pcmu,
-            payload_type: 0,
             telephone_event: None,
-            remote: "127.0.0.1:9".parse().unwrap(),
             send: false,
             ssrc: 0,
-            first_sequence: 0,
-            first_timestamp: 0,
-            silent_after: None,
+            ..LegSettings::plain("127.0.0.1:9".parse().unwrap())
         };
         let socket = RtpSocket::open(Ipv4Addr::LOCALHOST.into(), None, 0).unwrap();
         Command::Open { leg: LegId(leg), socket, settings }

@@ -284,6 +284,7 @@ impl Phone {
                     payload_type: negotiated.payload_type,
                     telephone_event: negotiated.telephone_event,
                     remote: negotiated.remote,
+                    rtcp: negotiated.rtcp,
                     send: negotiated.send,
                     ssrc: (identity >> 32) as u32,
                     first_sequence: identity as u16,

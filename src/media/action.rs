@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::audio::{Clip, Codec};
 use crate::dtmf::Digit;
 use crate::ids::PlayId;
+use crate::rtp::RtcpPath;
 
 /// A piece of what a leg plays, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct LegSettings {
     pub telephone_event: Option<u8>,
     /// Where the SDP says media goes; symmetric RTP may correct it.
     pub remote: SocketAddr,
+    /// Where RTCP goes.
+    pub rtcp: RtcpPath,
     /// The far end may not want our audio (`a=recvonly` seen from us: `sendonly`/`inactive` at theirs).
     pub send: bool,
     /// Our stream's identity for the leg's whole life (RFC 3550 §5.1): random.
@@ -38,6 +41,26 @@ pub struct LegSettings {
     pub first_timestamp: u32,
     /// No RTP for this long is reported as [`Event::Silent`]; `None` never reports it.
     pub silent_after: Option<Duration>,
+}
+
+impl LegSettings {
+    /// G.711 µ-law with telephone events under 101, both ways, RTCP beside it, and nothing random or watched: what remains to be said is
+    /// said over it.
+    #[must_use]
+    pub fn plain(remote: SocketAddr) -> Self {
+        Self {
+            codec: Codec::Pcmu,
+            payload_type: 0,
+            telephone_event: Some(101),
+            remote,
+            rtcp: RtcpPath::beside(remote),
+            send: true,
+            ssrc: 1,
+            first_sequence: 0,
+            first_timestamp: 0,
+            silent_after: None,
+        }
+    }
 }
 
 /// What a leg reports. A leg reports at most one of each kind a packet or tick.

@@ -433,15 +433,11 @@ mod tests {
 
     fn settings() -> LegSettings {
         LegSettings {
-            codec: Codec::Pcmu,
-            payload_type: 0,
-            telephone_event: Some(101),
-            remote: PHONE.parse().unwrap(),
-            send: true,
             ssrc: 0xabcd,
             first_sequence: u16::MAX,
             first_timestamp: u32::MAX - 159,
             silent_after: Some(Duration::from_secs(1)),
+            ..LegSettings::plain(PHONE.parse().unwrap())
         }
     }
 

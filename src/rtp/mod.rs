@@ -5,9 +5,11 @@
 
 pub mod header;
 pub mod jitter_buffer;
+mod rtcp_path;
 pub mod srtp;
 pub mod time;
 
 pub use header::{HEADER_LENGTH, RtpError, RtpHeader};
 pub use jitter_buffer::{Arrival, JitterBuffer, JitterCounts, JitterSettings, Playout};
+pub use rtcp_path::RtcpPath;
 pub use time::{RtpTime, SequenceNumber, Ssrc};

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::description::{Direction, Media, Offer, SdpError};
 use crate::audio::Codec;
+use crate::rtp::RtcpPath;
 
 /// The payload type under which we offer telephone events: the number everybody uses.
 const TELEPHONE_EVENT: u8 = 101;
@@ -22,6 +23,8 @@ pub struct Negotiated {
     pub telephone_event: Option<u8>,
     /// Where the far end says it receives. Unspecified (`0.0.0.0`) for a hold of the old kind; then `send` is false.
     pub remote: SocketAddr,
+    /// Where its RTCP goes.
+    pub rtcp: RtcpPath,
     /// The far end wants our audio.
     pub send: bool,
     /// The far end means to send audio.
@@ -75,6 +78,10 @@ pub fn answer(
                 (false, false) => Direction::Inactive,
             };
             write_audio(&mut text, local.port(), &media.protocol, &codecs, negotiated.telephone_event, direction);
+            // RFC 5761 §5.1.1: said only where it was offered.
+            if negotiated.rtcp == RtcpPath::Multiplexed {
+                text.push_str(RTCP_MUX);
+            }
         } else {
             let _ = write!(text, "m={} 0 {} {}\r\n", media.kind, media.protocol, media.formats.join(" "));
         }
@@ -82,7 +89,8 @@ pub fn answer(
     Ok((Bytes::from(text), negotiated))
 }
 
-/// Our own offer: both codecs, those of `preference` first, and telephone events under 101.
+/// Our own offer: both codecs, those of `preference` first, telephone events under 101, and RTCP on the port of RTP if the far end
+/// can do that.
 #[must_use]
 pub fn offer(local: SocketAddr, session: u64, version: u64, preference: &[Codec]) -> Bytes {
     let mut codecs: Vec<(u8, Codec)> = Vec::with_capacity(2);
@@ -93,6 +101,7 @@ pub fn offer(local: SocketAddr, session: u64, version: u64, preference: &[Codec]
     }
     let mut text = head(local.ip(), session, version, "0 0");
     write_audio(&mut text, local.port(), "RTP/AVP", &codecs, Some(TELEPHONE_EVENT), Direction::SendReceive);
+    text.push_str(RTCP_MUX);
     Bytes::from(text)
 }
 
@@ -132,7 +141,24 @@ fn negotiate(media: &Media, preference: &[Codec]) -> Option<Negotiated> {
         Direction::ReceiveOnly => (!remote.ip().is_unspecified(), false),
         Direction::Inactive => (false, false),
     };
-    Some(Negotiated { codec, payload_type, telephone_event, remote, send, receive })
+    let rtcp = rtcp_path(media, remote, [Some(payload_type), telephone_event]);
+    Some(Negotiated { codec, payload_type, telephone_event, remote, rtcp, send, receive })
+}
+
+/// Where the RTCP of a stream goes whose RTP goes to `remote`, under these payload types.
+fn rtcp_path(media: &Media, remote: SocketAddr, payload_types: [Option<u8>; 2]) -> RtcpPath {
+    // RFC 5761 §4: with the marker set, these look like RTCP.
+    let is_ambiguous = payload_types.into_iter().flatten().any(|payload_type| (64..=95).contains(&payload_type));
+    match (media.rtcp_bandwidth, media.rtcp) {
+        ([Some(0), Some(0)], _) => RtcpPath::Nowhere,
+        // Also where `a=rtcp` names another port: that is for those who cannot multiplex (RFC 5761 §5.1.1).
+        _ if media.rtcp_mux && !is_ambiguous => RtcpPath::Multiplexed,
+        (_, Some(rtcp)) => {
+            let address = rtcp.address.map_or(remote.ip(), |address| address.to_canonical());
+            RtcpPath::At(SocketAddr::new(address, rtcp.port))
+        }
+        (_, None) => RtcpPath::beside(remote),
+    }
 }
 
 fn codec_of(media: &Media, payload_type: u8) -> Option<Codec> {
@@ -185,6 +211,8 @@ fn write_audio(
     });
 }
 
+const RTCP_MUX: &str = "a=rtcp-mux\r\n";
+
 fn static_payload_type(codec: Codec) -> u8 {
     match codec {
         Codec::Pcmu => 0,
@@ -215,7 +243,8 @@ mod tests {
 
     fn agreed(codec: Codec, payload_type: u8, telephone_event: Option<u8>) -> Negotiated {
         let remote = SocketAddr::from(([192, 0, 2, 1], 49_170));
-        Negotiated { codec, payload_type, telephone_event, remote, send: true, receive: true }
+        let rtcp = RtcpPath::beside(remote);
+        Negotiated { codec, payload_type, telephone_event, remote, rtcp, send: true, receive: true }
     }
 
     #[test]
@@ -314,6 +343,30 @@ mod tests {
         check("c=IN IP6 ::\r\na=recvonly", false, false, "inactive");
     }
 
+    /// RFC 5761 §5.1.1, RFC 3605, RFC 3556, and RFC 3550 §11 where nothing is said.
+    #[test]
+    fn rtcp_goes_where_the_offer_says_and_is_multiplexed_only_if_offered() {
+        fn check(lines: &str, expected: RtcpPath) {
+            let (text, negotiated) = answered(&format!("m=audio 49170 RTP/AVP 0 96\r\n{lines}"), &[]).unwrap();
+            assert_eq!(negotiated.rtcp, expected, "{lines}");
+            assert_eq!(text.contains("a=rtcp-mux\r\n"), expected == RtcpPath::Multiplexed, "{lines}: {text}");
+            assert_eq!(text.matches("a=rtcp").count(), usize::from(expected == RtcpPath::Multiplexed), "{text}");
+        }
+        let at = |address: &str| RtcpPath::At(address.parse().unwrap());
+        check("", at("192.0.2.1:49171"));
+        check("a=rtcp:53020\r\n", at("192.0.2.1:53020"));
+        check("a=rtcp:53020 IN IP6 ::ffff:192.0.2.9\r\n", at("192.0.2.9:53020"));
+        check("a=rtcp:phone\r\n", at("192.0.2.1:49171"));
+        check("a=rtcp-mux\r\n", RtcpPath::Multiplexed);
+        check("a=rtcp:53020\r\na=rtcp-mux\r\n", RtcpPath::Multiplexed);
+        check("a=rtcp-mux\r\na=rtpmap:96 telephone-event/8000\r\n", RtcpPath::Multiplexed);
+        check("b=RS:0\r\nb=RR:0\r\na=rtcp-mux\r\n", RtcpPath::Nowhere);
+        check("b=RS:0\r\nb=RR:400\r\n", at("192.0.2.1:49171"));
+        // RFC 5761 §4: these payload types cannot be told from RTCP.
+        let media = "m=audio 49170 RTP/AVP 72\r\na=rtpmap:72 PCMU/8000\r\na=rtcp-mux\r\n";
+        assert_eq!(answered(media, &[]).unwrap().1.rtcp, at("192.0.2.1:49171"));
+    }
+
     #[test]
     fn an_offer_of_ours_answered_by_us_is_agreed_on() {
         let ours = offer(local(), 1, 1, &[Codec::Pcma]);
@@ -322,7 +375,10 @@ mod tests {
         assert_eq!((negotiated.codec, negotiated.telephone_event), (Codec::Pcma, Some(101)));
         assert_eq!(negotiated.remote, local());
         let back = read_answer(&answer).unwrap();
-        assert_eq!((back.codec, back.remote.port()), (Codec::Pcma, 4000));
+        assert_eq!((back.codec, back.remote.port(), back.rtcp), (Codec::Pcma, 4000, RtcpPath::Multiplexed));
+        let plain = String::from_utf8_lossy(&answer).replace("a=rtcp-mux\r\n", "");
+        let back = read_answer(plain.as_bytes()).unwrap();
+        assert_eq!(back.rtcp, RtcpPath::At("127.0.0.1:4001".parse().unwrap()));
     }
 
     #[test]

@@ -32,6 +32,20 @@ pub(super) struct Media {
     pub(super) direction: Direction,
     /// `a=rtpmap` by payload type.
     pub(super) encodings: Vec<(u8, Encoding)>,
+    /// `a=rtcp-mux` (RFC 5761).
+    pub(super) rtcp_mux: bool,
+    /// `a=rtcp`: where RTCP goes (RFC 3605).
+    pub(super) rtcp: Option<RtcpAddress>,
+    /// `b=RS` and `b=RR`, the bandwidth of RTCP for those who send RTP and those who do not (RFC 3556).
+    pub(super) rtcp_bandwidth: [Option<u64>; 2],
+}
+
+/// What `a=rtcp` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RtcpAddress {
+    pub(super) port: u16,
+    /// `None` when it is the one of RTP.
+    pub(super) address: Option<IpAddr>,
 }
 
 /// What `a=rtpmap` says of a payload type.
@@ -120,6 +134,7 @@ impl Offer {
                 "m" => media.push(Media::parse(value, line, &session)?),
                 "c" => media.last_mut().unwrap_or(&mut session).address = parse_connection(value, line)?,
                 "t" if media.is_empty() => timing = value.chars().take(TIMING_LENGTH_MAX).collect(),
+                "b" => media.last_mut().unwrap_or(&mut session).read_bandwidth(value),
                 "a" => media.last_mut().unwrap_or(&mut session).read_attribute(value),
                 _ => {}
             }
@@ -160,7 +175,21 @@ impl Media {
             address: session.address,
             direction: session.direction,
             encodings: Vec::new(),
+            // RFC 3605 §2.1, RFC 5761 §5.1.1: a stream says these for itself.
+            rtcp_mux: false,
+            rtcp: None,
+            rtcp_bandwidth: session.rtcp_bandwidth,
         })
+    }
+
+    /// Only RTCP's is of interest: `RS:0`.
+    fn read_bandwidth(&mut self, bandwidth: &str) {
+        let [senders, receivers] = &mut self.rtcp_bandwidth;
+        match bandwidth.split_once(':').map(|(kind, bits)| (kind.trim(), bits.trim().parse().ok())) {
+            Some(("RS", bits)) => *senders = bits,
+            Some(("RR", bits)) => *receivers = bits,
+            Some(_) | None => {}
+        }
     }
 
     /// A malformed attribute is skipped like an unknown one: at worst the stream has no codec in common.
@@ -172,6 +201,8 @@ impl Media {
             "recvonly" => self.direction = Direction::ReceiveOnly,
             "inactive" => self.direction = Direction::Inactive,
             "rtpmap" if self.encodings.len() < FORMATS_MAX => self.encodings.extend(parse_rtpmap(value)),
+            "rtcp-mux" => self.rtcp_mux = true,
+            "rtcp" => self.rtcp = parse_rtcp(value),
             _ => {}
         }
     }
@@ -202,6 +233,9 @@ impl Default for Media {
             address: None,
             direction: Direction::default(),
             encodings: Vec::new(),
+            rtcp_mux: false,
+            rtcp: None,
+            rtcp_bandwidth: [None; 2],
         }
     }
 }
@@ -218,6 +252,21 @@ fn parse_connection(value: &str, line: usize) -> Result<Option<IpAddr>, SdpError
     let address = address.split('/').next().unwrap_or(address);
     // The family word is not held against the address: some phones write IP4 before an IPv6 address.
     Ok(address.trim_matches(['[', ']']).parse().ok())
+}
+
+/// Reads `53020` or `53020 IN IP4 192.0.2.1` (RFC 3605 §2.1). An address that is not one is passed over, as if the line were not there:
+/// the port alone would lead to a machine that was not meant.
+fn parse_rtcp(value: &str) -> Option<RtcpAddress> {
+    let mut words = value.split_ascii_whitespace();
+    let port = words.next()?.parse().ok().filter(|&port: &u16| port != 0)?;
+    let address = match (words.next(), words.next(), words.next()) {
+        (None, ..) => None,
+        (Some(network), Some(_), Some(address)) if network.eq_ignore_ascii_case("IN") => {
+            Some(address.trim_matches(['[', ']']).parse().ok()?)
+        }
+        _ => return None,
+    };
+    Some(RtcpAddress { port, address })
 }
 
 /// Reads `101 telephone-event/8000` or `96 opus/48000/2`.
@@ -281,6 +330,28 @@ mod tests {
     fn the_bounds_themselves_are_allowed() {
         let text = format!("v=0\n{}", format!("m=audio 1 RTP/AVP{}\n", " 0".repeat(128)).repeat(32));
         assert_eq!(Offer::parse(text.as_bytes()).unwrap().media.len(), 32);
+    }
+
+    /// RFC 3605 §2.1, RFC 5761 §5.1.1, RFC 3556 §2.
+    #[test]
+    fn what_is_said_of_rtcp_is_read_and_nonsense_is_passed_over() {
+        let of = |lines: &str| {
+            let text = format!("v=0\nb=RS:0\na=rtcp-mux\na=rtcp:7\nm=audio 4000 RTP/AVP 0\n{lines}\n");
+            let media = Offer::parse(text.as_bytes()).unwrap().media.remove(0);
+            (media.rtcp_mux, media.rtcp, media.rtcp_bandwidth)
+        };
+        let at =
+            |port, address: Option<&str>| Some(RtcpAddress { port, address: address.map(|at| at.parse().unwrap()) });
+        assert_eq!(of(""), (false, None, [Some(0), None]), "a stream speaks for itself, but for bandwidth");
+        assert_eq!(of("a=rtcp-mux"), (true, None, [Some(0), None]));
+        assert_eq!(of("a=rtcp:53020").1, at(53_020, None));
+        assert_eq!(of("a=rtcp:53020 IN IP4 192.0.2.9 ").1, at(53_020, Some("192.0.2.9")));
+        assert_eq!(of("a=rtcp: 53020 in IP6 2001:db8::9").1, at(53_020, Some("2001:db8::9")));
+        for nonsense in ["", "0", "70000", "-1", "53020 IN", "53020 IN IP4", "53020 IN IP4 phone.example", "x"] {
+            assert_eq!(of(&format!("a=rtcp:{nonsense}")).1, None, "{nonsense}");
+        }
+        assert_eq!(of("b=RR:800").2, [Some(0), Some(800)]);
+        assert_eq!(of("b=RS:\nb=AS:64\nb=RR").2, [None, None]);
     }
 
     #[test]

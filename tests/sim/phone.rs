@@ -424,6 +424,7 @@ fn settings(negotiated: &Negotiated) -> LegSettings {
         payload_type: negotiated.payload_type,
         telephone_event: negotiated.telephone_event,
         remote: negotiated.remote,
+        rtcp: negotiated.rtcp,
         send: negotiated.send,
         ssrc: 0xfa4,
         first_sequence: 100,

@@ -286,6 +286,7 @@ impl Line {
 mod tests {
     use super::*;
     use crate::audio::Codec;
+    use crate::rtp::RtcpPath;
 
     const MS: u64 = 1_000_000;
     const FAR: &str = "192.0.2.1:4000";
@@ -297,6 +298,7 @@ mod tests {
             payload_type: 0,
             telephone_event: Some(101),
             remote: FAR.parse().unwrap(),
+            rtcp: RtcpPath::Multiplexed,
             send: true,
             receive: true,
         };
