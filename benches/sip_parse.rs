@@ -13,7 +13,7 @@ use contesta::ids::Ids;
 use contesta::sip::envelope::Envelope;
 use contesta::sip::header::{Name, contact};
 use contesta::sip::message::Message;
-use contesta::sip::{Action, Event, Settings, UserAgent};
+use contesta::sip::{Action, Event, Peer, Settings, UserAgent};
 
 const INVITE: &str = concat!(
     "INVITE sip:*2363@192.0.2.10:5060 SIP/2.0\r\n",
@@ -115,7 +115,7 @@ impl Caller {
     }
 
     fn receive(&mut self, datagram: Bytes) {
-        self.agent.handle_datagram(self.now, self.source, datagram, &mut self.out);
+        self.agent.handle_message(self.now, Peer::udp(self.source), datagram, &mut self.out);
     }
 
     /// Up to the ACK; our tag.
@@ -131,7 +131,7 @@ impl Caller {
         self.agent.progress(self.now, leg, 180, Bytes::new(), &mut self.out);
         self.agent.accept(self.now, leg, Bytes::from_static(b"v=0\r\n"), &mut self.out);
         let tag = match self.out.last() {
-            Some(Action::Send { datagram, .. }) => to_tag(datagram),
+            Some(Action::Send { message: datagram, .. }) => to_tag(datagram),
             Some(Action::Event(_)) | None => panic!("no answer"),
         };
         self.receive(self.message("ACK", 1, &tag));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use contesta::ids::LegId;
-use contesta::sip::{Action, EndCause, Event, Invite, Rejection, Settings, Why};
+use contesta::sip::{Action, EndCause, Event, Invite, Peer, Rejection, Settings, Why};
 use peer::{ANSWER, Call, Line, OFFER, PEER, US, events, first_line, first_lines, header, response, sent, statuses};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -26,7 +26,7 @@ fn ladder(passed: &[(u128, Action)]) -> Vec<(u128, String)> {
     passed
         .iter()
         .filter_map(|(at, action)| match action {
-            Action::Send { datagram, .. } => Some((*at, first_line(datagram))),
+            Action::Send { message, .. } => Some((*at, first_line(message))),
             Action::Event(_) => None,
         })
         .collect()
@@ -55,7 +55,7 @@ fn a_call_from_invite_to_bye() {
     assert_eq!(invitation.request_user, "*2363");
     assert_eq!((invitation.from_user.as_str(), invitation.from_display.as_str()), ("alice", "Alice"));
     assert_eq!(invitation.offer, Some(Bytes::from_static(OFFER.as_bytes())));
-    assert_eq!(invitation.source, PEER.parse().unwrap());
+    assert_eq!(invitation.source, Peer::udp(PEER.parse().unwrap()));
 
     let ringing = line.ask(|agent, now, out| agent.progress(now, leg, 180, Bytes::new(), out));
     assert_eq!(first_lines(&ringing), ["180 Ringing"]);
@@ -224,8 +224,8 @@ fn hangup_sends_bye_along_the_route_and_ends_with_its_answer() {
     let mut call = Call { headers: proxies, ..Call::new("bye") };
     let leg = line.established(&mut call);
     let actions = line.ask(|agent, now, out| agent.hangup(now, leg, "menu ended", out));
-    let [Action::Send { destination, datagram }] = &actions[..] else { panic!("{actions:?}") };
-    assert_eq!(destination.to_string(), "192.0.2.1:5060");
+    let [Action::Send { destination, message: datagram }] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(destination.to_string(), "udp:192.0.2.1:5060");
     assert_eq!(first_line(datagram), format!("BYE sip:alice@{PEER}"));
     assert_eq!(header(datagram, "Route").as_deref(), Some("<sip:192.0.2.1;lr>"));
     assert_eq!(header(datagram, "Reason").as_deref(), Some("SIP;cause=200;text=\"menu ended\""));
@@ -553,7 +553,7 @@ fn the_answer_goes_where_via_says() {
         let text = Call::new("via").request("OPTIONS", 1, "o", "", "");
         let text = text.replace(&format!("{PEER};branch=z9hG4bKviao;rport"), via);
         match &Line::new().receive(text)[..] {
-            [Action::Send { destination, .. }] => destination.to_string(),
+            [Action::Send { destination, .. }] => destination.address.to_string(),
             other => panic!("{other:?}"),
         }
     };
@@ -567,14 +567,14 @@ fn the_answer_goes_where_via_says() {
 fn dial(line: &mut Line) -> (LegId, Bytes) {
     let invite = Invite {
         target: format!("sip:*2363@{PEER}"),
-        destination: PEER.parse().unwrap(),
+        destination: Peer::udp(PEER.parse().unwrap()),
         from: "sip:test@example.com".to_owned(),
         offer: Bytes::from_static(OFFER.as_bytes()),
     };
     let mut leg = LegId(0);
     let actions = line.ask(|agent, now, out| leg = agent.invite(now, invite, out));
-    let [Action::Send { destination, datagram }] = &actions[..] else { panic!("{actions:?}") };
-    assert_eq!(destination.to_string(), PEER);
+    let [Action::Send { destination, message: datagram }] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(destination.address.to_string(), PEER);
     (leg, datagram.clone())
 }
 
@@ -592,14 +592,14 @@ fn we_call_and_they_answer() {
     let routes = "Record-Route: <sip:192.0.2.2;lr>\r\nRecord-Route: <sip:192.0.2.1;lr>\r\n";
     let ok = response(&invite, 200, "far", &format!("{}{routes}", contact()), ANSWER);
     let actions = line.receive(ok.clone());
-    let [Action::Send { destination, datagram: ack }, Action::Event(answered)] = &actions[..] else {
+    let [Action::Send { destination, message: ack }, Action::Event(answered)] = &actions[..] else {
         panic!("{actions:?}")
     };
     assert_eq!(first_line(ack), format!("ACK sip:bob@{PEER}"));
     // RFC 3261 §12.1.2: the caller's route is Record-Route reversed.
     assert_eq!(
         (destination.to_string().as_str(), header(ack, "Route").as_deref()),
-        ("192.0.2.1:5060", Some("<sip:192.0.2.1;lr>"))
+        ("udp:192.0.2.1:5060", Some("<sip:192.0.2.1;lr>"))
     );
     assert_eq!(header(ack, "CSeq").as_deref(), Some("1 ACK"));
     assert_eq!(*answered, Event::Answered { leg, body: Bytes::from_static(ANSWER.as_bytes()) });
@@ -694,7 +694,7 @@ fn an_unreadable_target_ends_the_leg_at_once() {
     let mut line = Line::new();
     let invite = |target: &str| Invite {
         target: target.to_owned(),
-        destination: PEER.parse().unwrap(),
+        destination: Peer::udp(PEER.parse().unwrap()),
         from: "sip:a@b".to_owned(),
         offer: Bytes::new(),
     };

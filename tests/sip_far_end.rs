@@ -9,7 +9,7 @@ use std::convert::TryFrom;
 
 use bytes::Bytes;
 use contesta::ids::LegId;
-use contesta::sip::{Action, EndCause, Event, Invite};
+use contesta::sip::{Action, EndCause, Event, Invite, Peer};
 use peer::{ANSWER, Line, OFFER, PEER, US, events, sent};
 use rsip::headers::{CallId, ContentLength, ContentType, MaxForwards, ToTypedHeader, UntypedHeader};
 use rsip::message::{HasHeaders, HeadersExt};
@@ -108,7 +108,7 @@ fn we_call_sipx() {
     let mut line = Line::new();
     let invite = Invite {
         target: format!("sip:2363@{PEER}"),
-        destination: PEER.parse().unwrap(),
+        destination: Peer::udp(PEER.parse().unwrap()),
         from: "sip:test@example.com".to_owned(),
         offer: Bytes::from_static(OFFER.as_bytes()),
     };

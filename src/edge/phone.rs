@@ -21,7 +21,7 @@ use crate::ids::{Ids, LegId};
 use crate::media::{Leg, LegSettings, Listener, MAX_PACKET};
 use crate::sdp;
 use crate::sip::user_agent::Settings;
-use crate::sip::{Action, EndCause, Event, Invite, UserAgent};
+use crate::sip::{Action, EndCause, Event, Invite, Peer, UserAgent};
 
 /// How a test call goes.
 #[derive(Clone, Debug)]
@@ -197,7 +197,7 @@ impl Phone {
         let mut actions = Vec::new();
         let invite = Invite {
             target: self.script.target.clone(),
-            destination: self.script.destination,
+            destination: Peer::udp(self.script.destination),
             from: if self.script.from.is_empty() {
                 "sip:anonymous@anonymous.invalid".into()
             } else {
@@ -220,7 +220,7 @@ impl Phone {
             let now = clock::now().instant;
             while let Some((source, datagram)) = self.sip.receive() {
                 self.report.refusal = refusal_text::of(&datagram).or(self.report.refusal.take());
-                self.user_agent.handle_datagram(now, source, datagram, &mut actions);
+                self.user_agent.handle_message(now, Peer::udp(source), datagram, &mut actions);
             }
             self.user_agent.handle_timeout(now, &mut actions);
             self.act(&mut actions);
@@ -245,7 +245,7 @@ impl Phone {
     fn act(&mut self, actions: &mut Vec<Action>) {
         for action in actions.drain(..) {
             match action {
-                Action::Send { destination, datagram } => self.sip.send(destination, &datagram),
+                Action::Send { destination, message } => self.sip.send(destination.address, &message),
                 Action::Event(Event::Answered { body, .. }) => {
                     let now = clock::now().instant;
                     self.report.status = 200;

@@ -24,6 +24,7 @@ use crate::ids::{Ids, LegId};
 use crate::media::{self, RecordingReport};
 use crate::now::Now;
 use crate::service::Services;
+use crate::sip::Peer;
 use crate::store::Store;
 
 /// What other threads put into the inbox.
@@ -136,7 +137,7 @@ impl Signalling {
             // Priority 2: the network.
             for _ in 0..BATCH {
                 let Some((source, bytes)) = self.socket.receive() else { break };
-                self.tell(Input::Datagram { source, bytes }, &mut outputs);
+                self.tell(Input::Message { source: Peer::udp(source), bytes }, &mut outputs);
             }
             // Priority 3: what is due.
             let now = clock::now();
@@ -194,7 +195,7 @@ impl Signalling {
             let mut next = Vec::new();
             for output in outputs.drain(..) {
                 match output {
-                    Output::Datagram { destination, bytes } => self.socket.send(destination, &bytes),
+                    Output::Send { destination, bytes } => self.socket.send(destination.address, &bytes),
                     Output::OpenMedia { leg, peer, shared } => {
                         let local = self.open(leg, peer, shared).map_err(|error| error.to_string());
                         self.exchange.handle(now, Input::MediaOpened { leg, local }, &mut next);

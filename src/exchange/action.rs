@@ -9,15 +9,15 @@ use crate::call::CallRecord;
 use crate::flow::{Answer, Request, RequestId};
 use crate::ids::{LegId, PlayId};
 use crate::media::{self, LegSettings, RecordingChange, RecordingReport, Segment};
-use crate::sip;
+use crate::sip::{self, Peer};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// A datagram on the SIP socket.
-    Datagram {
-        /// Where it came from.
-        source: SocketAddr,
+    /// A SIP message: a datagram, a frame, or what was found in a stream.
+    Message {
+        /// Where it came from, and by which way.
+        source: Peer,
         /// Its bytes.
         bytes: Bytes,
     },
@@ -55,10 +55,10 @@ pub enum Input {
 /// Something to be done by the edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Send on the SIP socket.
-    Datagram {
-        /// Where to.
-        destination: SocketAddr,
+    /// Send a SIP message.
+    Send {
+        /// Where to, and by which way.
+        destination: Peer,
         /// A whole SIP message.
         bytes: Bytes,
     },

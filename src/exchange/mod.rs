@@ -88,12 +88,12 @@ impl Exchange {
     /// Tells the exchange what happened; `out` gets what is to be done, in order.
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         match input {
-            Input::Datagram { source, .. } if self.snapshot.admit(source) == Admission::Ignore => {}
-            Input::Datagram { source, bytes } => {
+            Input::Message { source, .. } if self.snapshot.admit(source.address) == Admission::Ignore => {}
+            Input::Message { source, bytes } => {
                 let (user_agent, actions) = (&mut self.user_agent, &mut self.sip_actions);
-                let handled = AssertUnwindSafe(|| user_agent.handle_datagram(now.instant, source, bytes, actions));
+                let handled = AssertUnwindSafe(|| user_agent.handle_message(now.instant, source, bytes, actions));
                 if catch_unwind(handled).is_err() {
-                    error!(peer = %source, "a bug in the user agent: this datagram is dropped");
+                    error!(peer = %source, "a bug in the user agent: this message is dropped");
                 }
                 self.dispatch(now, None, out);
             }
@@ -217,8 +217,8 @@ impl Exchange {
                 break;
             }
             let leg = match step {
-                Step::Sip(sip::Action::Send { destination, datagram }) => {
-                    out.push(Output::Datagram { destination, bytes: datagram });
+                Step::Sip(sip::Action::Send { destination, message }) => {
+                    out.push(Output::Send { destination, bytes: message });
                     None
                 }
                 Step::Sip(sip::Action::Event(event)) => self.sip_event(now, event),
@@ -264,7 +264,7 @@ impl Exchange {
         let snapshot = self.snapshot.clone();
         let refusal = |status, retry_after, why: String| Rejection { status, retry_after, warning: Some(why) };
         let peer = invitation.source;
-        if snapshot.admit(peer) != Admission::Welcome {
+        if snapshot.admit(peer.address) != Admission::Welcome {
             info!(%peer, status = 403, "a call from an address of no trunk");
             let why = refusal(403, None, "calls are taken from known trunks only".into());
             return self.user_agent.reject(now.instant, leg, &why, &mut self.sip_actions);
@@ -294,7 +294,7 @@ impl Exchange {
             extension: route.extension,
             caller: snapshot::caller(&invitation),
             sip_call_id: snapshot::printable(&invitation.call_id, snapshot::CALL_ID_MAX),
-            shared_audio: snapshot.shares_audio(peer),
+            shared_audio: snapshot.shares_audio(peer.address),
         };
         let limits = self.limits.call;
         let Some(call) = Call::new(now, invited, tenant, limits, &mut self.ids) else {
@@ -304,7 +304,7 @@ impl Exchange {
         };
         let span = info_span!("call", call = %call.key(), leg = leg.0);
         span.in_scope(|| info!(%peer, "offered"));
-        self.calls.insert(leg, Line { call, peer: peer.ip().to_canonical(), span, wake: None });
+        self.calls.insert(leg, Line { call, peer: peer.address.ip().to_canonical(), span, wake: None });
         self.with_call(now, leg, |call, actions| call.begin(now, invitation.offer, actions));
     }
 

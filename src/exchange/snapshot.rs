@@ -23,7 +23,7 @@ impl Snapshot {
         Self { tenants, routes, config }
     }
 
-    /// What to do with a datagram from this address: its trunk's, or a stranger's.
+    /// What to do with a message from this address: its trunk's, or a stranger's.
     #[must_use]
     pub fn admit(&self, source: SocketAddr) -> Admission {
         match (self.config.trunk_of(canonical(source)), self.config.sip.strangers) {
@@ -36,7 +36,7 @@ impl Snapshot {
     /// The called number as this INVITE's trunk names it; the Request-URI's for a source of no trunk.
     #[must_use]
     pub fn called<'i>(&self, invitation: &'i Invitation) -> &'i str {
-        let trunk = self.config.trunk_of(canonical(invitation.source));
+        let trunk = self.config.trunk_of(canonical(invitation.source.address));
         match trunk.map_or(CalledFrom::RequestUri, |trunk| trunk.called_from) {
             CalledFrom::RequestUri => &invitation.request_user,
             CalledFrom::To => &invitation.to_user,

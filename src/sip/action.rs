@@ -1,20 +1,20 @@
 //! What a user agent asks of the edge, and what it tells the exchange.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 
 use crate::ids::LegId;
+use crate::sip::transport::Peer;
 
 /// Comes back from every call into the user agent, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Send these bytes as one datagram. A failure to send is not reported: retransmission is the protocol's answer.
+    /// Send this message: as one datagram, as the next bytes of a stream, or as one WebSocket frame. Over UDP a failure to send
+    /// is not reported: retransmission is the protocol's answer.
     Send {
-        /// Where to.
-        destination: SocketAddr,
+        /// Where to, and by which way.
+        destination: Peer,
         /// A whole SIP message.
-        datagram: Bytes,
+        message: Bytes,
     },
     /// Something that the call which owns the leg must know.
     Event(Event),
@@ -128,8 +128,8 @@ pub struct Invitation {
     pub call_id: String,
     /// The User-Agent header, if any: for the record.
     pub user_agent: String,
-    /// Where the datagram came from.
-    pub source: SocketAddr,
+    /// Where it came from, and by which way.
+    pub source: Peer,
     /// The SDP offer; `None` for a late offer.
     pub offer: Option<Bytes>,
 }
@@ -139,8 +139,8 @@ pub struct Invitation {
 pub struct Invite {
     /// Request-URI, as text (`sip:*2363@127.0.0.1:5060`).
     pub target: String,
-    /// Where the datagram goes.
-    pub destination: SocketAddr,
+    /// Where it goes.
+    pub destination: Peer,
     /// From URI, as text.
     pub from: String,
     /// SDP offer.

@@ -1,6 +1,6 @@
 //! Dialogs (RFC 3261 §12): what two user agents remember of each other between an INVITE's answer and the BYE.
 //!
-//! Kept small, and free of the datagrams it came from: a confirmed call holds one of these for hours.
+//! Kept small, and free of the messages it came from: a confirmed call holds one of these for hours.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +9,8 @@ use super::envelope::{Envelope, ResponseEnvelope};
 use super::header::{Malformed, Name, contact, cseq, max_forwards, route::Route, via};
 use super::message::Message;
 use super::method::Method;
-use super::uri::Uri;
+use super::transport::{Listeners, Peer, Transport};
+use super::uri::{Scheme, Uri};
 use super::writer::Writer;
 
 /// Our tag: 64 random bits, written as 16 hexadecimal digits (RFC 3261 §19.3 asks for 32 bits).
@@ -50,8 +51,10 @@ pub struct Dialog {
     local_cseq: u32,
     /// Number of the peer's last request; `None` until it sent one.
     remote_cseq: Option<u32>,
-    /// Where the peer's messages came from last.
-    source: SocketAddr,
+    /// Where the peer's messages came from last, and by which way.
+    source: Peer,
+    /// A SIPS URI began it: our Contact is one too (RFC 3261 §12.1.1, §12.1.2).
+    sips: bool,
 }
 
 impl Dialog {
@@ -63,23 +66,28 @@ impl Dialog {
         message: &Message,
         envelope: &Envelope<'_>,
         local_tag: LocalTag,
-        source: SocketAddr,
+        source: Peer,
     ) -> Result<Self, Malformed> {
         let value = message.value(Name::Contact).ok_or(Malformed { header: Name::Contact, what: "missing" })?;
         if message.values(Name::Contact).nth(1).is_some() {
             return Err(Malformed { header: Name::Contact, what: "more than one" });
         }
+        let contact = contact::parse(value)?;
+        let route_set = read_routes(message)?.into_boxed_slice();
+        let next = route_set.first().map_or(Some(contact.uri), Route::uri);
+        let sips = envelope.uri.scheme == Scheme::Sips || next.is_some_and(|uri| uri.scheme == Scheme::Sips);
         Ok(Self {
             local_tag,
             remote_tag: envelope.from.tag().unwrap_or_default().into(),
             call_id: envelope.call_id.into(),
             local_uri: envelope.to.uri_text.into(),
             remote_uri: envelope.from.uri_text.into(),
-            remote_target: contact::parse(value)?.uri_text.into(),
-            route_set: read_routes(message)?.into_boxed_slice(),
+            remote_target: contact.uri_text.into(),
+            route_set,
             local_cseq: 0,
             remote_cseq: Some(envelope.cseq.number),
             source,
+            sips,
         })
     }
 
@@ -91,7 +99,7 @@ impl Dialog {
         envelope: &ResponseEnvelope<'_>,
         ours: &Ours<'_>,
         target: &[u8],
-        source: SocketAddr,
+        source: Peer,
     ) -> Self {
         let contact = message.value(Name::Contact).and_then(|value| contact::parse(value).ok());
         let mut routes = read_routes(message).unwrap_or_default();
@@ -108,6 +116,7 @@ impl Dialog {
             local_cseq: ours.cseq,
             remote_cseq: None,
             source,
+            sips: is_sips(target),
         }
     }
 
@@ -129,6 +138,12 @@ impl Dialog {
         &self.remote_tag
     }
 
+    /// Whether our Contact within it is a SIPS URI.
+    #[must_use]
+    pub fn is_sips(&self) -> bool {
+        self.sips
+    }
+
     /// Whether a request whose To tag is ours belongs here. A missing From tag is an empty one (RFC 3261 §12.1.1, for RFC 2543 peers).
     #[must_use]
     pub fn matches(&self, envelope: &Envelope<'_>) -> bool {
@@ -144,32 +159,42 @@ impl Dialog {
         in_order
     }
 
+    /// A request within the dialog came by this way. A connection that was lost is replaced by the one the peer opens next; over UDP
+    /// only a new target moves the peer.
+    pub fn follow(&mut self, source: Peer) {
+        if source.transport.is_reliable() {
+            self.source = source;
+        }
+    }
+
     /// Takes the new remote target of a re-INVITE or UPDATE (RFC 3261 §12.2.2), if it has a readable one.
-    pub fn refresh_target(&mut self, message: &Message, source: SocketAddr) {
+    pub fn refresh_target(&mut self, message: &Message, source: Peer) {
         if let Some(contact) = message.value(Name::Contact).and_then(|value| contact::parse(value).ok()) {
             self.remote_target = contact.uri_text.into();
         }
         self.source = source;
     }
 
-    /// Begins the next request of this dialog and says where it goes (RFC 3261 §12.2.1.1). `contact` is our address.
-    pub fn request(&mut self, method: Method, branch: &str, contact: SocketAddr) -> (Writer, SocketAddr) {
+    /// Begins the next request of this dialog and says where it goes (RFC 3261 §12.2.1.1). Its Via names the one of `listeners` that the
+    /// next hop reaches us at.
+    pub fn request(&mut self, method: Method, branch: &str, listeners: &Listeners) -> (Writer, Peer) {
         self.local_cseq = self.local_cseq.wrapping_add(1);
-        (self.write_request(method, self.local_cseq, branch, contact), self.next_hop())
+        self.write_request(method, self.local_cseq, branch, listeners)
     }
 
     /// Begins the ACK of a 2xx: CSeq is the INVITE's (RFC 3261 §13.2.2.4).
     #[must_use]
-    pub fn ack(&self, branch: &str, contact: SocketAddr) -> (Writer, SocketAddr) {
-        (self.write_request(Method::Ack, self.local_cseq, branch, contact), self.next_hop())
+    pub fn ack(&self, branch: &str, listeners: &Listeners) -> (Writer, Peer) {
+        self.write_request(Method::Ack, self.local_cseq, branch, listeners)
     }
 
-    fn write_request(&self, method: Method, number: u32, branch: &str, contact: SocketAddr) -> Writer {
+    fn write_request(&self, method: Method, number: u32, branch: &str, listeners: &Listeners) -> (Writer, Peer) {
+        let peer = self.next_hop();
         // RFC 3261 §12.2.1.1: with a strict router first, its URI is the Request-URI and the target goes to the end of the route.
         let strict = self.route_set.first().filter(|route| !route.is_loose());
         let uri = strict.map_or(&*self.remote_target, Route::text);
         let mut writer = Writer::request(method, uri);
-        writer.header("Via", |out| via::write(contact, branch, out));
+        writer.header("Via", |out| via::write(peer.transport, listeners.advertised_to(&peer), branch, out));
         let routes = self.route_set.iter().skip(usize::from(strict.is_some())).map(Route::text);
         for text in routes.chain(strict.map(|_| &*self.remote_target)) {
             writer.header("Route", |out| bracket(text, out));
@@ -188,19 +213,35 @@ impl Dialog {
         writer.text("Call-ID", &self.call_id);
         writer.header("CSeq", |out| cseq::write(number, method, out));
         writer.text("Max-Forwards", max_forwards::INITIAL.to_string());
-        writer
+        (writer, peer)
     }
 
     /// Where our requests go: the first route, else the remote target. Names are not resolved here; for a name, and for a private
     /// address behind a public one (a NAT that the peer's Contact does not know of), the place its messages came from is used.
-    fn next_hop(&self) -> SocketAddr {
+    ///
+    /// A connection that comes from the very host is used as long as it lasts, though its port is another: whoever opened it for
+    /// this dialog answers on it, and may not be reachable in any other way. So it is where the URI names no transport:
+    /// many who came by TCP leave it out and mean TCP.
+    fn next_hop(&self) -> Peer {
+        let source = self.source;
         let text = self.route_set.first().map_or(&*self.remote_target, Route::text);
-        let Ok(uri) = Uri::parse(text) else { return self.source };
-        let Some(address) = uri.host.and_then(|host| host.address()) else { return self.source };
-        if address.is_unspecified() || (is_private(address) && !is_private(self.source.ip())) {
-            return self.source;
+        let Ok(uri) = Uri::parse(text) else { return source };
+        let Some(address) = uri.host.and_then(|host| host.address()) else { return source };
+        let came_from = source.address.ip().to_canonical();
+        if address.is_unspecified() || (is_private(address) && !is_private(came_from)) {
+            return source;
         }
-        SocketAddr::new(address, uri.port.filter(|&port| port != 0).unwrap_or(5060))
+        let same_host = address == came_from;
+        let transport = match Transport::of_uri(&uri) {
+            Ok(Some(transport)) => transport,
+            Ok(None) if same_host => source.transport,
+            Ok(None) => Transport::Udp,
+            Err(_) => return source,
+        };
+        let port = uri.port.filter(|&port| port != 0).unwrap_or(transport.default_port());
+        let same_way = transport == source.transport
+            && if transport.is_reliable() { same_host } else { address.is_ipv4() == source.address.is_ipv4() };
+        Peer { transport, address: SocketAddr::new(address, port), flow: source.flow.filter(|_| same_way) }
     }
 }
 
@@ -225,6 +266,12 @@ fn read_routes(message: &Message) -> Result<Vec<Route>, Malformed> {
     Ok(routes)
 }
 
+/// Whether a URI that is text is a SIPS URI.
+#[must_use]
+pub fn is_sips(uri: &[u8]) -> bool {
+    Uri::parse(uri).is_ok_and(|uri| uri.scheme == Scheme::Sips)
+}
+
 /// Writes `<uri>`.
 pub fn bracket(uri: &[u8], out: &mut Vec<u8>) {
     out.push(b'<');
@@ -244,6 +291,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::sip::transport::{Flow, Listener};
 
     const SOURCE: &str = "198.51.100.7:6060";
 
@@ -254,11 +302,12 @@ mod tests {
         );
         let message = Message::scan(Bytes::from(text)).unwrap();
         let envelope = Envelope::read(&message).unwrap();
-        Dialog::from_invite(&message, &envelope, LocalTag(0xab), SOURCE.parse().unwrap())
+        Dialog::from_invite(&message, &envelope, LocalTag(0xab), Peer::udp(SOURCE.parse().unwrap()))
     }
 
     fn bye(mut dialog: Dialog) -> (String, String) {
-        let (writer, destination) = dialog.request(Method::Bye, "z9hG4bKb", "192.0.2.9:5060".parse().unwrap());
+        let us = Listener { transport: Transport::Udp, advertised: "192.0.2.9:5060".parse().unwrap() };
+        let (writer, destination) = dialog.request(Method::Bye, "z9hG4bKb", &Listeners::new(us, []));
         (String::from_utf8(writer.finish("", b"").to_vec()).unwrap(), destination.to_string())
     }
 
@@ -271,7 +320,7 @@ mod tests {
             From: <sip:*2363@us>;tag=00000000000000ab\r\nTo: <sip:a@h>;tag=far\r\nCall-ID: x\r\nCSeq: 1 BYE\r\n\
             Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
         );
-        assert_eq!(destination, "203.0.113.4:5070");
+        assert_eq!(destination, "udp:203.0.113.4:5070");
     }
 
     /// RFC 3261 §12.2.1.1.
@@ -282,19 +331,59 @@ mod tests {
         let (text, destination) = bye(dialog(contact, loose).unwrap());
         assert!(text.starts_with("BYE sip:a@203.0.113.4 SIP/2.0\r\n"), "{text}");
         assert!(text.contains("Route: <sip:198.51.100.1;lr>\r\nRoute: <sip:198.51.100.2:5080;lr>\r\n"), "{text}");
-        assert_eq!(destination, "198.51.100.1:5060");
+        assert_eq!(destination, "udp:198.51.100.1:5060");
         let strict = "Record-Route: <sip:198.51.100.1>\r\nRecord-Route: <sip:198.51.100.2;lr>\r\n";
         let (text, destination) = bye(dialog(contact, strict).unwrap());
         assert!(text.starts_with("BYE sip:198.51.100.1 SIP/2.0\r\n"), "{text}");
         assert!(text.contains("Route: <sip:198.51.100.2;lr>\r\nRoute: <sip:a@203.0.113.4>\r\n"), "{text}");
-        assert_eq!(destination, "198.51.100.1:5060");
+        assert_eq!(destination, "udp:198.51.100.1:5060");
     }
 
     #[test]
     fn names_and_private_addresses_are_reached_where_they_came_from() {
         for contact in ["<sip:a@pbx.example.com>", "<sip:a@192.168.1.20:5060>", "<sip:a@[::]>"] {
             let (_, destination) = bye(dialog(&format!("m: {contact}\r\n"), "").unwrap());
-            assert_eq!(destination, SOURCE, "{contact}");
+            assert_eq!(destination, format!("udp:{SOURCE}"), "{contact}");
+        }
+    }
+
+    /// RFC 3263 §4.1 and §12.2.1.1; RFC 5626 §5.3 for the connection.
+    #[test]
+    fn the_contact_says_which_transport_and_whether_the_connection_leads_there() {
+        let flow = Flow { listener: 1, connection: 7 };
+        let hop = |transport, contact: &str| {
+            let mut dialog = dialog(&format!("Contact: {contact}\r\n"), "").unwrap();
+            dialog.source = Peer { flow: Some(flow), ..Peer::new(transport, SOURCE.parse().unwrap()) };
+            let Peer { flow: by, .. } = dialog.next_hop();
+            format!("{}{}", dialog.next_hop(), if by == Some(flow) { " by its connection" } else { "" })
+        };
+        let tcp = |contact: &str| hop(Transport::Tcp, contact);
+        let wss = |contact: &str| hop(Transport::Wss, contact);
+        assert_eq!(tcp("<sip:a@198.51.100.7:5070;transport=tcp>"), "tcp:198.51.100.7:5070 by its connection");
+        assert_eq!(tcp("<sip:a@198.51.100.7>"), "tcp:198.51.100.7:5060 by its connection");
+        assert_eq!(tcp("<sip:a@203.0.113.4;transport=tcp>"), "tcp:203.0.113.4:5060", "another host");
+        assert_eq!(tcp("<sip:a@203.0.113.4>"), "udp:203.0.113.4:5060");
+        assert_eq!(tcp("<sip:a@198.51.100.7;transport=udp>"), "udp:198.51.100.7:5060");
+        assert_eq!(tcp("<sips:a@198.51.100.7>"), "tls:198.51.100.7:5061");
+        assert_eq!(tcp("<sip:a@10.0.0.3;transport=tcp>"), "tcp:198.51.100.7:6060 by its connection");
+        assert_eq!(tcp("<sip:a@203.0.113.4;transport=sctp>"), "tcp:198.51.100.7:6060 by its connection");
+        assert_eq!(wss("<sip:a@df7jal23ls0d.invalid;transport=ws>"), "wss:198.51.100.7:6060 by its connection");
+        let udp = |contact: &str| hop(Transport::Udp, contact);
+        assert_eq!(udp("<sip:a@203.0.113.4>"), "udp:203.0.113.4:5060 by its connection", "the same socket");
+        assert_eq!(udp("<sip:a@[2001:db8::4]>"), "udp:[2001:db8::4]:5060");
+    }
+
+    /// RFC 3261 §12.1.1.
+    #[test]
+    fn a_sips_uri_anywhere_that_counts_makes_our_contact_sips() {
+        let route = "Record-Route: <sips:p.example.com;lr>\r\n";
+        for (contact, route, expected) in [
+            ("Contact: <sip:a@b>\r\n", "", false),
+            ("Contact: <sips:a@b>\r\n", "", true),
+            ("Contact: <sip:a@b>\r\n", route, true),
+            ("Contact: <sips:a@b>\r\n", "Record-Route: <sip:p.example.com;lr>\r\n", false),
+        ] {
+            assert_eq!(dialog(contact, route).unwrap().is_sips(), expected, "{contact}{route}");
         }
     }
 

@@ -1,9 +1,9 @@
-//! SIP as a user agent, without I/O: datagrams and commands in, datagrams and events out
+//! SIP as a user agent, without I/O: messages and commands in, messages and events out
 //! (RFC 3261, RFC 3581, RFC 6026). Read RFC 3261 §17.2 and §12 first.
 //!
 //! [`UserAgent`] is the whole module's face; `Action`, `Event` and `Invitation` are its words. Below it, bottom up: `cursor`
 //! reads bytes, `message` finds lines, `header/*` reads one header each, `envelope` checks what every request needs,
-//! `transaction/*` are the four machines of §17, `dialog` is §12, `writer` builds datagrams.
+//! `transaction/*` are the four machines of §17, `dialog` is §12, `transport` says who is at the other end, `writer` builds messages.
 
 pub mod action;
 pub mod cursor;
@@ -16,9 +16,11 @@ pub mod refusal;
 pub mod status;
 pub mod timers;
 pub mod transaction;
+pub mod transport;
 pub mod uri;
 pub mod user_agent;
 pub mod writer;
 
 pub use action::{Action, EndCause, Event, Invitation, Invite, Rejection, Why};
+pub use transport::{Flow, Listener, Listeners, Peer, Transport};
 pub use user_agent::{Settings, UserAgent};

@@ -117,7 +117,14 @@ impl<'a> Uri<'a> {
     /// Whether the URI has this parameter, with or without a value; names compare without case.
     #[must_use]
     pub fn has_parameter(&self, name: &str) -> bool {
-        parameters(self.parameters).any(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
+        self.parameter(name).is_some()
+    }
+
+    /// The value of a parameter, empty when it has none; names compare without case.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<&'a [u8]> {
+        let mut all = parameters(self.parameters);
+        all.find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
     /// User part, percent-decoded, for people and routing; empty when there is none.

@@ -1,4 +1,4 @@
-//! Writes messages (RFC 3261 §7): the bytes of one datagram, built once and kept for retransmission.
+//! Writes messages (RFC 3261 §7): their bytes, built once and kept for retransmission.
 
 use std::net::SocketAddr;
 

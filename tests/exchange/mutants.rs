@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use contesta::sip::Peer;
+
 use super::*;
 use crate::peer::mutation::{corpus, mutate};
 
@@ -31,7 +33,7 @@ fn a_call_in_progress_keeps_its_audio_beside_a_hundred_thousand_mutants() {
             let [high, low] = u16::try_from(dice.below(65_536)).unwrap().to_be_bytes();
             let stranger = SocketAddr::from(([203, 0, high, low], 5060));
             let from = if dice.below(2) == 0 { sim.phones[witness].sip } else { stranger };
-            sim.tell(Input::Datagram { source: from, bytes: bytes.into() });
+            sim.tell(Input::Message { source: Peer::udp(from), bytes: bytes.into() });
             if number % IN_A_FRAME == 0 {
                 sim.advance(ms(20));
             }

@@ -7,12 +7,11 @@
 pub mod mutation;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use contesta::ids::{Ids, LegId};
-use contesta::sip::{Action, Event, Settings, UserAgent};
+use contesta::sip::{Action, Event, Peer, Settings, UserAgent};
 
 /// Where the user agent lives.
 pub const US: &str = "192.0.2.10:5060";
@@ -25,12 +24,12 @@ pub const OFFER: &str =
 pub const ANSWER: &str =
     "v=0\r\no=- 2 2 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 5000 RTP/AVP 0\r\n";
 
-/// A user agent, the time, and the far end's address.
+/// A user agent, the time, and the far end.
 pub struct Line {
     pub agent: UserAgent,
     pub now: Instant,
     pub start: Instant,
-    pub peer: SocketAddr,
+    pub peer: Peer,
     /// For each leg ever heard of, how often it ended.
     pub ends: BTreeMap<LegId, u32>,
 }
@@ -46,15 +45,15 @@ impl Line {
             agent: UserAgent::new(settings, Ids::from_seed(7)),
             now: start,
             start,
-            peer: PEER.parse().unwrap(),
+            peer: Peer::udp(PEER.parse().unwrap()),
             ends: BTreeMap::new(),
         }
     }
 
-    /// Gives the user agent a datagram.
-    pub fn receive(&mut self, datagram: impl Into<Bytes>) -> Vec<Action> {
+    /// Gives the user agent a message.
+    pub fn receive(&mut self, message: impl Into<Bytes>) -> Vec<Action> {
         let mut out = Vec::new();
-        self.agent.handle_datagram(self.now, self.peer, datagram.into(), &mut out);
+        self.agent.handle_message(self.now, self.peer, message.into(), &mut out);
         self.note(&out);
         out
     }
@@ -109,8 +108,8 @@ impl Line {
     pub fn invited(&mut self, call: &Call) -> LegId {
         let actions = self.receive(call.invite());
         match &actions[..] {
-            [Action::Send { datagram, .. }, Action::Event(Event::Invited { leg, .. })] => {
-                assert_eq!(status(datagram), 100);
+            [Action::Send { message, .. }, Action::Event(Event::Invited { leg, .. })] => {
+                assert_eq!(status(message), 100);
                 *leg
             }
             other => panic!("not invited: {other:?}"),
@@ -193,7 +192,7 @@ pub fn sent(actions: &[Action]) -> Vec<Bytes> {
     actions
         .iter()
         .filter_map(|action| match action {
-            Action::Send { datagram, .. } => Some(datagram.clone()),
+            Action::Send { message, .. } => Some(message.clone()),
             Action::Event(_) => None,
         })
         .collect()

@@ -23,8 +23,8 @@ use contesta::media::{self, Leg, MAX_PACKET};
 use contesta::now::Now;
 use contesta::operator::{self, Operator};
 use contesta::service::{Services, import};
-use contesta::sip::UserAgent;
 use contesta::sip::user_agent::Settings;
+use contesta::sip::{Peer, UserAgent};
 use contesta::store::{CallFilter, CaseFilter, Store, StoredOrder};
 use tokio::runtime::Runtime;
 
@@ -354,7 +354,7 @@ impl Sim {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::SipToEngine(source, bytes) => self.tell(Input::Datagram { source, bytes }),
+            Happening::SipToEngine(source, bytes) => self.tell(Input::Message { source: Peer::udp(source), bytes }),
             Happening::SipToPhone(to, bytes) => {
                 if let Some(&phone) = self.homes.get(&to) {
                     self.phone_receives(phone, &bytes);
@@ -422,9 +422,9 @@ impl Sim {
         let mut outputs = std::collections::VecDeque::from(outputs);
         while let Some(output) = outputs.pop_front() {
             match output {
-                Output::Datagram { destination, bytes } => {
+                Output::Send { destination, bytes } => {
                     for after in self.fates(self.sip_weather) {
-                        self.later(after, Happening::SipToPhone(destination, bytes.clone()));
+                        self.later(after, Happening::SipToPhone(destination.address, bytes.clone()));
                     }
                 }
                 Output::OpenMedia { leg, peer: _, shared } => {

@@ -46,7 +46,7 @@ use crate::ids::{Ids, LegId};
 use crate::media::MAX_PACKET;
 use crate::sdp;
 use crate::sip::user_agent::Settings;
-use crate::sip::{Action, EndCause, Event, Invite, Rejection, UserAgent};
+use crate::sip::{Action, EndCause, Event, Invite, Peer, Rejection, UserAgent};
 
 /// Most calls of one run, and most at a time.
 pub const CALLS_MAX: usize = 20_000;
@@ -265,7 +265,7 @@ impl Load<'_> {
                 .collect();
             self.reached |= !datagrams.is_empty();
             for (source, stamp, datagram) in datagrams {
-                self.user_agent.handle_datagram(now, source, datagram, &mut self.actions);
+                self.user_agent.handle_message(now, Peer::udp(source), datagram, &mut self.actions);
                 self.act(now, stamp);
             }
             if !more {
@@ -281,8 +281,8 @@ impl Load<'_> {
         let mut actions = std::mem::take(&mut self.actions);
         for action in actions.drain(..) {
             match action {
-                Action::Send { destination, datagram } => {
-                    self.sip.send(&datagram, destination);
+                Action::Send { destination, message } => {
+                    self.sip.send(&message, destination.address);
                 }
                 Action::Event(Event::Answered { leg, body }) => self.answered(now, stamp, leg, &body),
                 Action::Event(Event::Ended { leg, cause }) => self.ended(leg, &cause),
@@ -300,8 +300,8 @@ impl Load<'_> {
         // What was asked of the user agent meanwhile: refusals and BYEs, which ask for nothing but to be sent.
         actions.append(&mut self.actions);
         for action in actions.drain(..) {
-            if let Action::Send { destination, datagram } = action {
-                self.sip.send(&datagram, destination);
+            if let Action::Send { destination, message } = action {
+                self.sip.send(&message, destination.address);
             } else {
                 self.actions.push(action);
             }
@@ -334,7 +334,7 @@ impl Load<'_> {
             let user = if self.plan.from.is_empty() { "anonymous" } else { &self.plan.from };
             let invite = Invite {
                 target: self.plan.target.clone(),
-                destination: self.plan.destination,
+                destination: Peer::udp(self.plan.destination),
                 from: format!("sip:{user}@{}", self.sip.local()),
                 offer: sdp::offer(port.local(), self.ids.next_u64() >> 2, 1, &[self.plan.codec]),
             };

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::parameters::Parameters;
 use super::{Malformed, Name};
 use crate::sip::cursor::{Cursor, decimal, is_lws};
+use crate::sip::transport::{Peer, Transport};
 use crate::sip::uri::{Host, parse_host_port};
 
 /// What a branch begins with when its sender follows RFC 3261 (§8.1.1.7).
@@ -99,15 +100,17 @@ impl<'a> Via<'a> {
         self.branch.is_some_and(|branch| branch.len() > MAGIC_COOKIE.len() && branch.starts_with(MAGIC_COOKIE))
     }
 
-    /// Where the response goes over UDP (RFC 3261 §18.2.2, RFC 3581 §4). `maddr` is not followed: it would let anyone
+    /// Where the response goes (RFC 3261 §18.2.2, RFC 3581 §4): back by the way the request came, and when that is a
+    /// connection which is gone, to the sent-by port of the same host. `maddr` is not followed: it would let anyone
     /// aim our answers at a third party, and multicast is not spoken here.
     #[must_use]
-    pub fn response_destination(&self, source: SocketAddr) -> SocketAddr {
-        const DEFAULT_PORT: u16 = 5060;
-        match self.parameters.get("rport") {
-            Some(_) => source,
-            None => SocketAddr::new(source.ip(), self.port.filter(|&port| port != 0).unwrap_or(DEFAULT_PORT)),
+    pub fn response_destination(&self, source: Peer) -> Peer {
+        // The port that a connection came from is nobody's to connect to, whatever rport says.
+        if !source.transport.is_reliable() && self.parameters.get("rport").is_some() {
+            return source;
         }
+        let port = self.port.filter(|&port| port != 0).unwrap_or(source.transport.default_port());
+        Peer { address: SocketAddr::new(source.address.ip(), port), ..source }
     }
 
     /// Writes the whole value of the topmost Via header as it stands in our response: with `received` and the value of
@@ -135,8 +138,9 @@ impl<'a> Via<'a> {
 }
 
 /// Writes our own Via: always with an empty `rport`, for we may be the ones behind a NAT.
-pub fn write(sent_by: SocketAddr, branch: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(format!("SIP/2.0/UDP {sent_by};branch={branch};rport").as_bytes());
+pub fn write(transport: Transport, sent_by: SocketAddr, branch: &str, out: &mut Vec<u8>) {
+    let transport = transport.name();
+    out.extend_from_slice(format!("SIP/2.0/{transport} {sent_by};branch={branch};rport").as_bytes());
 }
 
 fn read_sent_by<'a>(cursor: &mut Cursor<'a>) -> Result<(Host<'a>, Option<u16>), &'static str> {
@@ -167,6 +171,7 @@ fn rport_offset(parameters: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sip::transport::Flow;
 
     const SOURCE: &str = "198.51.100.7:6060";
 
@@ -176,8 +181,12 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    fn destination(value: &str) -> String {
-        Via::parse(value.as_bytes()).unwrap().response_destination(SOURCE.parse().unwrap()).to_string()
+    fn destination(transport: Transport, value: &str) -> String {
+        let flow = Some(Flow { listener: 1, connection: 7 });
+        let source = Peer { flow, ..Peer::new(transport, SOURCE.parse().unwrap()) };
+        let destination = Via::parse(value.as_bytes()).unwrap().response_destination(source);
+        assert_eq!((destination.transport, destination.flow), (transport, flow), "the way it came");
+        destination.address.to_string()
     }
 
     #[test]
@@ -209,17 +218,35 @@ mod tests {
 
     #[test]
     fn the_answer_goes_to_the_source_address() {
-        assert_eq!(destination("SIP/2.0/UDP 10.0.0.1:5080;rport"), SOURCE);
-        assert_eq!(destination("SIP/2.0/UDP 10.0.0.1:5080"), "198.51.100.7:5080");
-        assert_eq!(destination("SIP/2.0/UDP 10.0.0.1 : 5090 ;maddr=203.0.113.9"), "198.51.100.7:5090");
-        assert_eq!(destination("SIP/2.0/UDP host;branch=x"), "198.51.100.7:5060");
+        for (value, expected) in [
+            ("SIP/2.0/UDP 10.0.0.1:5080;rport", SOURCE),
+            ("SIP/2.0/UDP 10.0.0.1:5080", "198.51.100.7:5080"),
+            ("SIP/2.0/UDP 10.0.0.1 : 5090 ;maddr=203.0.113.9", "198.51.100.7:5090"),
+            ("SIP/2.0/UDP host;branch=x", "198.51.100.7:5060"),
+        ] {
+            assert_eq!(destination(Transport::Udp, value), expected, "{value}");
+        }
+    }
+
+    /// RFC 3261 §18.2.2: the connection's own port is not where to connect.
+    #[test]
+    fn behind_a_lost_connection_the_answer_goes_to_sent_by() {
+        for (transport, value, expected) in [
+            (Transport::Tcp, "SIP/2.0/TCP 10.0.0.1:5080;rport", "198.51.100.7:5080"),
+            (Transport::Tcp, "SIP/2.0/TCP host", "198.51.100.7:5060"),
+            (Transport::Tls, "SIP/2.0/TLS host", "198.51.100.7:5061"),
+            (Transport::Wss, "SIP/2.0/WSS df7jal23ls0d.invalid;rport", "198.51.100.7:443"),
+        ] {
+            assert_eq!(destination(transport, value), expected, "{value}");
+        }
     }
 
     #[test]
     fn our_own_reads_back() {
         let mut out = Vec::new();
-        write("[2001:db8::1]:5060".parse().unwrap(), "z9hG4bKabc", &mut out);
+        write(Transport::Wss, "[2001:db8::1]:5060".parse().unwrap(), "z9hG4bKabc", &mut out);
         let via = Via::parse(&out).unwrap();
+        assert_eq!(via.transport, b"WSS");
         assert_eq!((via.host, via.port), (Host::V6(b"2001:db8::1"), Some(5060)));
         assert!(via.has_unique_branch());
         assert_eq!(via.parameters.get("rport"), Some(None));

@@ -46,7 +46,7 @@ impl Client {
     /// The transaction of `request`, which the caller sends now for the first time.
     #[must_use]
     pub fn new(timing: Timing, now: Instant, request: Bytes) -> Self {
-        let resend = Resend::new(now, request, timing.t1);
+        let resend = Resend::new(timing, now, request);
         Self { timing, state: State::Trying { resend, f: now + timing.give_up() } }
     }
 
@@ -54,7 +54,7 @@ impl Client {
     pub fn handle_response(&mut self, now: Instant, status: u16) -> bool {
         match &mut self.state {
             State::Trying { .. } | State::Proceeding { .. } if status >= 200 => {
-                self.state = State::Completed { k: now + self.timing.t4 };
+                self.state = State::Completed { k: now + self.timing.i() };
                 true
             }
             State::Trying { resend, f } => {
@@ -70,9 +70,7 @@ impl Client {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, char)> {
         match &self.state {
-            State::Trying { resend, f } | State::Proceeding { resend, f } => {
-                Some(if resend.at < *f { (resend.at, 'E') } else { (*f, 'F') })
-            }
+            State::Trying { resend, f } | State::Proceeding { resend, f } => Some(resend.or('E', (*f, 'F'))),
             State::Completed { k } => Some((*k, 'K')),
             State::Terminated => None,
         }
@@ -103,6 +101,7 @@ mod tests {
 
     use super::*;
     use crate::sip::transaction::testing::run;
+    use crate::sip::transport::Transport;
 
     const BYE: Bytes = Bytes::from_static(b"BYE");
 
@@ -140,6 +139,21 @@ mod tests {
         let expected =
             ["500 E", "4500 E", "8500 E", "12500 E", "16500 E", "20500 E", "24500 E", "28500 E", "32000 F timed out"];
         assert_eq!(ladder, expected);
+    }
+
+    /// RFC 3261 §17.1.2.2: over a reliable transport timer E is not set, and timer K is zero.
+    #[test]
+    fn a_reliable_transport_needs_neither_e_nor_k() {
+        let start = Instant::now();
+        let client = || Client::new(Timing::default().over(Transport::Tls), start, BYE);
+        let mut unanswered = client();
+        assert_eq!(run(start, &mut unanswered, Client::poll_timeout, Client::handle_timeout), ["32000 F timed out"]);
+        let mut ringing = client();
+        assert!(!ringing.handle_response(start, 100));
+        assert_eq!(run(start, &mut ringing, Client::poll_timeout, Client::handle_timeout), ["32000 F timed out"]);
+        let mut answered = client();
+        assert!(answered.handle_response(start, 200));
+        assert_eq!(run(start, &mut answered, Client::poll_timeout, Client::handle_timeout), ["0 K terminated"]);
     }
 
     #[test]

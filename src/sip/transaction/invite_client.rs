@@ -63,7 +63,7 @@ impl InviteClient {
     /// The transaction of `request`, which the caller sends now for the first time.
     #[must_use]
     pub fn new(timing: Timing, now: Instant, request: Bytes) -> Self {
-        let resend = Resend::new(now, request, timing.t1);
+        let resend = Resend::new(timing, now, request);
         Self { timing, state: State::Calling { resend, b: now + timing.give_up() } }
     }
 
@@ -105,8 +105,7 @@ impl InviteClient {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, char)> {
         match &self.state {
-            State::Calling { resend, b } if resend.at < *b => Some((resend.at, 'A')),
-            State::Calling { b, .. } => Some((*b, 'B')),
+            State::Calling { resend, b } => Some(resend.or('A', (*b, 'B'))),
             State::Completed { d, .. } => Some((*d, 'D')),
             State::Accepted { m } => Some((*m, 'M')),
             State::Proceeding | State::Terminated => None,
@@ -139,6 +138,7 @@ mod tests {
 
     use super::*;
     use crate::sip::transaction::testing::run;
+    use crate::sip::transport::Transport;
 
     const INVITE: Bytes = Bytes::from_static(b"INVITE");
     const ACK: Bytes = Bytes::from_static(b"ACK");
@@ -173,6 +173,24 @@ mod tests {
         assert_eq!(client.handle_response(start, 200, Bytes::new), Answer::Absorbed);
         let ladder = run(start, &mut client, InviteClient::poll_timeout, InviteClient::handle_timeout);
         assert_eq!(ladder, ["32000 D terminated"]);
+    }
+
+    /// RFC 3261 §17.1.1.2: over a reliable transport timer A is not set, and timer D is zero.
+    #[test]
+    fn a_reliable_transport_needs_neither_a_nor_d() {
+        let start = Instant::now();
+        let client = || InviteClient::new(Timing::default().over(Transport::Tcp), start, INVITE);
+        let mut unanswered = client();
+        let ladder = run(start, &mut unanswered, InviteClient::poll_timeout, InviteClient::handle_timeout);
+        assert_eq!(ladder, ["32000 B timed out"]);
+        let mut refused = client();
+        assert_eq!(refused.handle_response(start, 486, || ACK), Answer::Refused(ACK));
+        let ladder = run(start, &mut refused, InviteClient::poll_timeout, InviteClient::handle_timeout);
+        assert_eq!(ladder, ["0 D terminated"]);
+        let mut answered = client();
+        assert_eq!(answered.handle_response(start, 200, || ACK), Answer::ToUser);
+        let ladder = run(start, &mut answered, InviteClient::poll_timeout, InviteClient::handle_timeout);
+        assert_eq!(ladder, ["32000 M terminated"], "forks answer over every transport");
     }
 
     /// RFC 6026 §7.2.

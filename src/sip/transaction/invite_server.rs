@@ -79,7 +79,7 @@ impl InviteServer {
     pub fn handle_ack(&mut self, now: Instant) -> Ack {
         match self.state {
             State::Completed { .. } => {
-                self.state = State::Confirmed { i: now + self.timing.t4 };
+                self.state = State::Confirmed { i: now + self.timing.i() };
                 Ack::Absorbed
             }
             State::Accepted { .. } => Ack::ToDialog,
@@ -95,7 +95,7 @@ impl InviteServer {
                     ..200 => *last = response.clone(),
                     200..300 => self.state = State::Accepted { l: now + self.timing.give_up() },
                     300.. => {
-                        let resend = Resend::new(now, response.clone(), self.timing.t1);
+                        let resend = Resend::new(self.timing, now, response.clone());
                         self.state = State::Completed { resend, h: now + self.timing.give_up() };
                     }
                 }
@@ -116,8 +116,7 @@ impl InviteServer {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, char)> {
         match &self.state {
-            State::Completed { resend, h } if resend.at < *h => Some((resend.at, 'G')),
-            State::Completed { h, .. } => Some((*h, 'H')),
+            State::Completed { resend, h } => Some(resend.or('G', (*h, 'H'))),
             State::Confirmed { i } => Some((*i, 'I')),
             State::Accepted { l } => Some((*l, 'L')),
             State::Proceeding { .. } | State::Terminated => None,
@@ -151,6 +150,7 @@ mod tests {
 
     use super::*;
     use crate::sip::transaction::testing::run;
+    use crate::sip::transport::Transport;
 
     const TRYING: Bytes = Bytes::from_static(b"100");
     const RINGING: Bytes = Bytes::from_static(b"180");
@@ -204,6 +204,26 @@ mod tests {
         assert_eq!(server.handle_invite(), None);
         let ladder = run(start, &mut server, InviteServer::poll_timeout, InviteServer::handle_timeout);
         assert_eq!(ladder, ["5000 I terminated"]);
+    }
+
+    /// RFC 3261 §17.2.1: over a reliable transport timer G is not set, and timer I is zero.
+    #[test]
+    fn a_reliable_transport_needs_neither_g_nor_i() {
+        let start = Instant::now();
+        let server = || InviteServer::new(Timing::default().over(Transport::Ws), TRYING);
+        let mut unacknowledged = server();
+        unacknowledged.respond(start, 486, BUSY);
+        let ladder = run(start, &mut unacknowledged, InviteServer::poll_timeout, InviteServer::handle_timeout);
+        assert_eq!(ladder, ["32000 H timed out"]);
+        let mut acknowledged = server();
+        acknowledged.respond(start, 486, BUSY);
+        assert_eq!(acknowledged.handle_ack(start), Ack::Absorbed);
+        let ladder = run(start, &mut acknowledged, InviteServer::poll_timeout, InviteServer::handle_timeout);
+        assert_eq!(ladder, ["0 I terminated"]);
+        let mut accepted = server();
+        accepted.respond(start, 200, OK);
+        let ladder = run(start, &mut accepted, InviteServer::poll_timeout, InviteServer::handle_timeout);
+        assert_eq!(ladder, ["32000 L terminated"], "the core repeats a 2xx over every transport");
     }
 
     /// RFC 6026 §7.1.

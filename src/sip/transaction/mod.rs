@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::transport::Transport;
+
 /// The timer values that all machines derive theirs from (RFC 3261 Table 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
@@ -22,25 +24,50 @@ pub struct Timing {
     pub t2: Duration,
     /// Longest life of a message in the network.
     pub t4: Duration,
+    /// The transport loses nothing: nothing is sent twice, and no repetition is waited for.
+    pub reliable: bool,
 }
 
 impl Timing {
-    /// 64·T1: timers B, F, H, J, L and M.
+    /// 64·T1: timers B, F, H, L and M, whatever the transport.
     #[must_use]
     pub fn give_up(self) -> Duration {
         self.t1 * 64
     }
 
+    /// The same values for a transaction over `transport`.
+    #[must_use]
+    pub fn over(self, transport: Transport) -> Self {
+        Self { reliable: transport.is_reliable(), ..self }
+    }
+
     /// Timer D: at least 32 s over UDP (RFC 3261 §17.1.1.2).
     #[must_use]
     pub fn d(self) -> Duration {
-        self.give_up().max(Duration::from_secs(32))
+        self.unless_reliable(self.give_up().max(Duration::from_secs(32)))
+    }
+
+    /// Timers I and K: T4 over UDP (RFC 3261 §17.2.1, §17.1.2.2).
+    #[must_use]
+    pub fn i(self) -> Duration {
+        self.unless_reliable(self.t4)
+    }
+
+    /// Timer J: 64·T1 over UDP (RFC 3261 §17.2.2).
+    #[must_use]
+    pub fn j(self) -> Duration {
+        self.unless_reliable(self.give_up())
+    }
+
+    /// How long repetitions may come: over a reliable transport none does.
+    fn unless_reliable(self, wait: Duration) -> Duration {
+        if self.reliable { Duration::ZERO } else { wait }
     }
 }
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { t1: Duration::from_millis(500), t2: Duration::from_secs(4), t4: Duration::from_secs(5) }
+        Self { t1: Duration::from_millis(500), t2: Duration::from_secs(4), t4: Duration::from_secs(5), reliable: false }
     }
 }
 
@@ -61,26 +88,28 @@ pub enum Fired {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Resend {
     bytes: Bytes,
-    at: Instant,
+    at: Option<Instant>,
     interval: Duration,
 }
 
 impl Resend {
-    fn new(now: Instant, bytes: Bytes, interval: Duration) -> Self {
-        Self { bytes, at: now + interval, interval }
+    /// First after T1; `at` is `None` over a reliable transport.
+    fn new(timing: Timing, now: Instant, bytes: Bytes) -> Self {
+        Self { bytes, at: (!timing.reliable).then(|| now + timing.t1), interval: timing.t1 }
+    }
+
+    /// Whichever comes first: this with its timer's letter, or the end of the transaction.
+    fn or(&self, timer: char, end: (Instant, char)) -> (Instant, char) {
+        self.at.filter(|at| *at < end.0).map_or(end, |at| (at, timer))
     }
 
     /// Gives the bytes when they are due and doubles the interval, up to `longest`.
     fn fire(&mut self, now: Instant, longest: Duration) -> Option<Bytes> {
-        if now < self.at {
-            return None;
-        }
+        let due = self.at.filter(|at| *at <= now)?;
         self.interval = (self.interval * 2).min(longest);
         // Counted from when the timer was due, so that a late wake-up does not shift the ladder.
-        self.at += self.interval;
-        if self.at <= now {
-            self.at = now + self.interval;
-        }
+        let next = due + self.interval;
+        self.at = Some(if next <= now { now + self.interval } else { next });
         Some(self.bytes.clone())
     }
 }

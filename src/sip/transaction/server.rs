@@ -61,7 +61,7 @@ impl Server {
                 let last = response.clone();
                 self.state = match status {
                     ..200 => State::Proceeding { last },
-                    200.. => State::Completed { last, j: now + self.timing.give_up() },
+                    200.. => State::Completed { last, j: now + self.timing.j() },
                 };
                 Some(response)
             }
@@ -96,9 +96,19 @@ mod tests {
 
     use super::*;
     use crate::sip::transaction::testing::run;
+    use crate::sip::transport::Transport;
 
     const TRYING: Bytes = Bytes::from_static(b"100");
     const OK: Bytes = Bytes::from_static(b"200");
+
+    /// RFC 3261 §17.2.2: timer J is zero over a reliable transport.
+    #[test]
+    fn a_reliable_transport_repeats_no_request() {
+        let start = Instant::now();
+        let mut server = Server::new(Timing::default().over(Transport::Wss));
+        assert_eq!(server.respond(start, 200, OK), Some(OK));
+        assert_eq!(run(start, &mut server, Server::poll_timeout, Server::handle_timeout), ["0 J terminated"]);
+    }
 
     #[test]
     fn a_repeated_request_gets_the_last_response_until_timer_j() {

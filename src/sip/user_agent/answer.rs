@@ -6,9 +6,11 @@ use super::UserAgent;
 use super::leg::{Leg, Pending, Stage, Unacknowledged};
 use crate::ids::LegId;
 use crate::sip::action::{Action, EndCause, Rejection};
+use crate::sip::dialog::Dialog;
 use crate::sip::header::{Name, contact, retry_after, warning};
 use crate::sip::method::Method;
 use crate::sip::refusal::SDP;
+use crate::sip::transport::Peer;
 use crate::sip::writer::Writer;
 
 impl UserAgent {
@@ -65,7 +67,9 @@ impl UserAgent {
             writer.header("Retry-After", |out| retry_after::write(seconds, out));
         }
         if let Some(text) = &rejection.warning {
-            writer.header("Warning", |out| warning::write(self.settings.contact, text, out));
+            writer.header("Warning", |out| {
+                warning::write(self.settings.listeners.advertised_to(&pending.source), text, out)
+            });
         }
         self.respond(now, pending.server, status, writer.finish(SDP, b""), out);
         if initial {
@@ -87,9 +91,16 @@ impl UserAgent {
         let mut writer = self.response(&pending.request, pending.source, status, pending.initial.then_some(leg.tag));
         if status < 300 {
             writer.copy(&pending.request, Name::RecordRoute);
-            writer.header("Contact", |out| contact::write(self.settings.contact, out));
+            let sips = leg.dialog.as_ref().is_some_and(Dialog::is_sips);
+            self.write_contact(&mut writer, &pending.source, sips);
             writer.text("Allow", Method::ALLOWED);
         }
         writer
+    }
+
+    /// Adds our Contact as `peer` reaches it.
+    pub(super) fn write_contact(&self, writer: &mut Writer, peer: &Peer, sips: bool) {
+        let advertised = self.settings.listeners.advertised_to(peer);
+        writer.header("Contact", |out| contact::write(peer.transport, advertised, sips, out));
     }
 }

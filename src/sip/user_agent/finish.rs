@@ -71,14 +71,14 @@ impl UserAgent {
         out: &mut Vec<Action>,
     ) {
         let id = ClientId { branch: self.ids.next_u64(), cancel: false };
-        let (mut writer, destination) = dialog.request(Method::Bye, &branch(id), self.settings.contact);
+        let (mut writer, destination) = dialog.request(Method::Bye, &branch(id), &self.settings.listeners);
         if !why.1.is_empty() {
             writer.header("Reason", |out| reason::write(why.0, why.1, out));
         }
         writer.text("User-Agent", &self.settings.user_agent);
         let request = writer.finish(SDP, b"");
         send(destination, request.clone(), out);
-        let machine = ClientMachine::Other(Client::new(self.timing, now, request));
+        let machine = ClientMachine::Other(Client::new(self.timing.over(destination.transport), now, request));
         self.insert_client(id, ClientTransaction { machine, destination, leg, armed: None });
     }
 

@@ -1,6 +1,5 @@
 //! One leg as the user agent sees it: its stage, its dialog, and what is open between the two sides.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -8,6 +7,7 @@ use bytes::Bytes;
 use crate::sip::dialog::{Dialog, LocalTag};
 use crate::sip::message::Message;
 use crate::sip::timers::ClientId;
+use crate::sip::transport::Peer;
 
 /// A leg that is not over.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ pub struct Pending {
     /// The request, for its response.
     pub request: Message,
     /// Where it came from.
-    pub source: SocketAddr,
+    pub source: Peer,
     /// Whether it is an INVITE; otherwise it is an UPDATE.
     pub invite: bool,
     /// Whether it made the leg.
@@ -73,7 +73,7 @@ pub struct Unacknowledged {
     /// The response.
     pub response: Bytes,
     /// Where it goes.
-    pub destination: SocketAddr,
+    pub destination: Peer,
     /// When it is sent again.
     pub resend_at: Instant,
     /// The interval behind `resend_at`.

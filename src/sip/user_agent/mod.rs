@@ -1,4 +1,4 @@
-//! The user agent: the one face of `sip`. Datagrams, commands and time go in; datagrams and events come out.
+//! The user agent: the one face of `sip`. Messages, commands and time go in; messages and events come out.
 //!
 //! Implements the core of RFC 3261 §8 (UAC and UAS behaviour), §9 (CANCEL), §11 (OPTIONS), §12 (dialogs), §13 (INVITE),
 //! §14 (re-INVITE), §15 (BYE), with RFC 6026, RFC 3581 and RFC 3311. It does not read SDP, route calls or open sockets.
@@ -26,6 +26,7 @@ use crate::sip::action::{Action, Invite, Rejection, Why};
 use crate::sip::dialog::LocalTag;
 use crate::sip::timers::{Owner, Timers};
 use crate::sip::transaction::Timing;
+use crate::sip::transport::{Listener, Listeners, Peer, Transport};
 
 use leg::{Leg, Stage};
 use transactions::{Clients, Servers};
@@ -33,8 +34,8 @@ use transactions::{Clients, Servers};
 /// What a user agent has to know of its surroundings; fixed for its life.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The address we advertise in Via and Contact: what peers can reach, not necessarily what the socket is bound to.
-    pub contact: SocketAddr,
+    /// Where peers reach us.
+    pub listeners: Listeners,
     /// Value of User-Agent and Server. Control characters in it are sent as blanks.
     pub user_agent: String,
     /// Round-trip estimate (RFC 3261 §17.1.1.1).
@@ -51,12 +52,18 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// One address, that of a UDP socket; otherwise as [`at`](Self::at).
+    #[must_use]
+    pub fn new(advertised: SocketAddr) -> Self {
+        Self::at(Listeners::new(Listener { transport: Transport::Udp, advertised }, []))
+    }
+
     /// The RFC's timers, room for 20,000 legs and, at 32 s a transaction, for 4,000 new requests a second.
     #[must_use]
-    pub fn new(contact: SocketAddr) -> Self {
+    pub fn at(listeners: Listeners) -> Self {
         let timing = Timing::default();
         Self {
-            contact,
+            listeners,
             user_agent: concat!("contesta/", env!("CARGO_PKG_VERSION")).to_owned(),
             t1: timing.t1,
             t2: timing.t2,
@@ -71,7 +78,7 @@ impl Settings {
 /// crosses it.
 pub const DIALOG_HEADROOM: usize = 4;
 
-/// A SIP user agent over datagrams, without I/O.
+/// A SIP user agent, without I/O.
 ///
 /// Every leg that was announced with [`Event::Invited`](crate::sip::Event::Invited) or made with [`invite`](Self::invite) ends in
 /// exactly one [`Event::Ended`](crate::sip::Event::Ended). Calls that name a leg which is over, or in a stage where
@@ -95,7 +102,7 @@ impl UserAgent {
     #[must_use]
     pub fn new(mut settings: Settings, ids: Ids) -> Self {
         settings.user_agent = settings.user_agent.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let timing = Timing { t1: settings.t1, t2: settings.t2, t4: settings.t4 };
+        let timing = Timing { t1: settings.t1, t2: settings.t2, t4: settings.t4, reliable: false };
         Self {
             settings,
             timing,
@@ -110,9 +117,10 @@ impl UserAgent {
         }
     }
 
-    /// Takes one datagram as it came from the socket. Anything may stand in it; what is not SIP is dropped silently.
-    pub fn handle_datagram(&mut self, now: Instant, source: SocketAddr, datagram: Bytes, out: &mut Vec<Action>) {
-        self.receive(now, source, datagram, out);
+    /// Takes one message as it came: a datagram, a WebSocket frame, or what framing found in a stream. Anything may stand in it;
+    /// what is not SIP is dropped silently.
+    pub fn handle_message(&mut self, now: Instant, source: Peer, message: Bytes, out: &mut Vec<Action>) {
+        self.receive(now, source, message, out);
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next, and why. `None` only when no timer is set.
@@ -220,9 +228,9 @@ impl UserAgent {
     }
 }
 
-/// Adds a datagram to what is to be done.
-fn send(destination: SocketAddr, datagram: Bytes, out: &mut Vec<Action>) {
-    out.push(Action::Send { destination, datagram });
+/// Adds a message to what is to be done.
+fn send(destination: Peer, message: Bytes, out: &mut Vec<Action>) {
+    out.push(Action::Send { destination, message });
 }
 
 #[cfg(test)]

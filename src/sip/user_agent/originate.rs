@@ -1,6 +1,5 @@
 //! Our own INVITE: sending it, its answers, its CANCEL (RFC 3261 §13.2, §9.1), and every other answer to a request of ours.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::finish::branch;
@@ -9,15 +8,16 @@ use super::transactions::{Acknowledged, ClientMachine, ClientTransaction, Origin
 use super::{UserAgent, send};
 use crate::ids::LegId;
 use crate::sip::action::{Action, EndCause, Event, Invite};
-use crate::sip::dialog::{Dialog, LocalTag, Ours, bracket};
+use crate::sip::dialog::{Dialog, LocalTag, Ours, bracket, is_sips};
 use crate::sip::envelope::ResponseEnvelope;
-use crate::sip::header::{Name, contact, cseq, max_forwards, reason, via};
+use crate::sip::header::{Name, cseq, max_forwards, reason, via};
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::refusal::SDP;
 use crate::sip::timers::ClientId;
 use crate::sip::transaction::client::Client;
 use crate::sip::transaction::invite_client::{Answer, InviteClient};
+use crate::sip::transport::Peer;
 use crate::sip::uri::Uri;
 use crate::sip::writer::Writer;
 
@@ -43,14 +43,16 @@ impl UserAgent {
             acknowledged: None,
         };
         let client = ClientId { branch: self.ids.next_u64(), cancel: false };
-        let mut writer = self.write_originated(Method::Invite, &originated, client, None);
-        writer.header("Contact", |out| contact::write(self.settings.contact, out));
+        let destination = invite.destination;
+        let mut writer = self.write_originated(Method::Invite, &originated, client, &destination, None);
+        self.write_contact(&mut writer, &destination, is_sips(&originated.target));
         writer.text("Allow", Method::ALLOWED);
         writer.text("User-Agent", &self.settings.user_agent);
         let request = writer.finish(SDP, &invite.offer);
-        send(invite.destination, request.clone(), out);
-        let machine = ClientMachine::Invite(InviteClient::new(self.timing, now, request), Box::new(originated));
-        let transaction = ClientTransaction { machine, destination: invite.destination, leg: Some(id), armed: None };
+        send(destination, request.clone(), out);
+        let machine = InviteClient::new(self.timing.over(destination.transport), now, request);
+        let machine = ClientMachine::Invite(machine, Box::new(originated));
+        let transaction = ClientTransaction { machine, destination, leg: Some(id), armed: None };
         self.insert_client(client, transaction);
         let stage = Stage::Outgoing(Outgoing { client, hangup: None, cancelled_until: None });
         self.insert_leg(id, Leg { tag, stage, dialog: None, pending: None, unacknowledged: None, armed: None });
@@ -59,9 +61,17 @@ impl UserAgent {
 
     /// Begins our INVITE, or the CANCEL or ACK that repeats its Request-URI, branch, From, Call-ID and CSeq number
     /// (RFC 3261 §9.1, §17.1.1.3). `to` is the To of the response that an ACK acknowledges.
-    fn write_originated(&self, method: Method, ours: &Originated, client: ClientId, to: Option<&[u8]>) -> Writer {
+    fn write_originated(
+        &self,
+        method: Method,
+        ours: &Originated,
+        client: ClientId,
+        destination: &Peer,
+        to: Option<&[u8]>,
+    ) -> Writer {
         let mut writer = Writer::request(method, &ours.target);
-        writer.header("Via", |out| via::write(self.settings.contact, &branch(client), out));
+        let advertised = self.settings.listeners.advertised_to(destination);
+        writer.header("Via", |out| via::write(destination.transport, advertised, &branch(client), out));
         writer.header("From", |out| {
             bracket(&ours.from, out);
             out.extend_from_slice(format!(";tag={}", ours.tag).as_bytes());
@@ -86,14 +96,14 @@ impl UserAgent {
         if !machine.is_proceeding() {
             return;
         }
-        let mut writer = self.write_originated(Method::Cancel, ours, client, None);
+        let mut writer = self.write_originated(Method::Cancel, ours, client, &transaction.destination, None);
         if !why.is_empty() {
             writer.header("Reason", |out| reason::write(487, why, out));
         }
         let request = writer.finish(SDP, b"");
         let destination = transaction.destination;
         send(destination, request.clone(), out);
-        let machine = ClientMachine::Other(Client::new(self.timing, now, request));
+        let machine = ClientMachine::Other(Client::new(self.timing.over(destination.transport), now, request));
         let transaction = ClientTransaction { machine, destination, leg: None, armed: None };
         self.insert_client(ClientId { cancel: true, ..client }, transaction);
         if let Some(Leg { stage: Stage::Outgoing(outgoing), .. }) = self.legs.get_mut(&id) {
@@ -103,13 +113,7 @@ impl UserAgent {
     }
 
     /// A response: matched by branch and method (RFC 3261 §17.1.3). What matches nothing is dropped.
-    pub(super) fn receive_response(
-        &mut self,
-        now: Instant,
-        source: SocketAddr,
-        message: &Message,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn receive_response(&mut self, now: Instant, source: Peer, message: &Message, out: &mut Vec<Action>) {
         let Some(envelope) = ResponseEnvelope::read(message) else { return };
         let digits = envelope.via.branch.and_then(|branch| branch.strip_prefix(via::MAGIC_COOKIE));
         let Some(LocalTag(branch)) = digits.and_then(LocalTag::parse) else { return };
@@ -136,7 +140,7 @@ impl UserAgent {
         &mut self,
         now: Instant,
         id: ClientId,
-        source: SocketAddr,
+        source: Peer,
         message: &Message,
         envelope: &ResponseEnvelope<'_>,
         out: &mut Vec<Action>,
@@ -144,7 +148,7 @@ impl UserAgent {
         let Some(mut client) = self.clients.remove(&id) else { return };
         let ClientMachine::Invite(machine, ours) = &mut client.machine else { return };
         let ack = || {
-            let writer = self.write_originated(Method::Ack, ours, id, message.value(Name::To));
+            let writer = self.write_originated(Method::Ack, ours, id, &client.destination, message.value(Name::To));
             writer.finish(SDP, b"")
         };
         let answer = machine.handle_response(now, envelope.status, ack);
@@ -194,7 +198,7 @@ impl UserAgent {
         now: Instant,
         ours: &mut Originated,
         leg: Option<LegId>,
-        source: SocketAddr,
+        source: Peer,
         message: &Message,
         envelope: &ResponseEnvelope<'_>,
         out: &mut Vec<Action>,
@@ -206,7 +210,7 @@ impl UserAgent {
         let side = Ours { tag: ours.tag, uri: &ours.from, call_id: &ours.call_id, cseq: INVITE_CSEQ };
         let mut dialog = Dialog::from_answer(message, envelope, &side, &ours.target, source);
         let ack_id = ClientId { branch: self.ids.next_u64(), cancel: false };
-        let (writer, destination) = dialog.ack(&branch(ack_id), self.settings.contact);
+        let (writer, destination) = dialog.ack(&branch(ack_id), &self.settings.listeners);
         let ack = writer.finish(SDP, b"");
         send(destination, ack.clone(), out);
         let wanted = leg.and_then(|id| Some((id, self.legs.get_mut(&id)?)));

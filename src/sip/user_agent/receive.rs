@@ -1,8 +1,7 @@
-//! Datagrams in: what each request is checked for, in which order (RFC 3261 §8.2), and where it goes. Refusals that follow from the
+//! Messages in: what each request is checked for, in which order (RFC 3261 §8.2), and where it goes. Refusals that follow from the
 //! request alone are stateless (§8.2.7): the same request gets the same answer, and leaves nothing behind.
 
 use std::hash::{DefaultHasher, Hasher};
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -24,6 +23,7 @@ use crate::sip::method::Method;
 use crate::sip::refusal::{self, Refusal, SDP};
 use crate::sip::transaction::invite_server::{Ack, InviteServer};
 use crate::sip::transaction::key;
+use crate::sip::transport::Peer;
 use crate::sip::uri::decoded;
 use crate::sip::writer::Writer;
 
@@ -31,8 +31,8 @@ use crate::sip::writer::Writer;
 const FULL_RETRY_AFTER: u32 = 30;
 
 impl UserAgent {
-    pub(super) fn receive(&mut self, now: Instant, source: SocketAddr, datagram: Bytes, out: &mut Vec<Action>) {
-        let Some(message) = Message::scan(datagram) else { return };
+    pub(super) fn receive(&mut self, now: Instant, source: Peer, message: Bytes, out: &mut Vec<Action>) {
+        let Some(message) = Message::scan(message) else { return };
         match message.start_line() {
             StartLine::Response { .. } => self.receive_response(now, source, &message, out),
             StartLine::Request { method, .. } => match Envelope::read(&message) {
@@ -50,13 +50,13 @@ impl UserAgent {
     fn receive_request(
         &mut self,
         now: Instant,
-        source: SocketAddr,
+        source: Peer,
         message: &Message,
         envelope: &Envelope<'_>,
         out: &mut Vec<Action>,
     ) {
         match envelope.method {
-            Method::Ack => return self.receive_ack(now, message, envelope, out),
+            Method::Ack => return self.receive_ack(now, source, message, envelope, out),
             Method::Cancel => return self.receive_cancel(now, source, message, envelope, out),
             Method::Invite
             | Method::Bye
@@ -73,7 +73,11 @@ impl UserAgent {
             | Method::Other => {}
         }
         let key = key::of(message, envelope, envelope.method);
-        if let Some(server) = self.servers.find(&key).and_then(|id| self.servers.get(id)) {
+        if let Some(server) = self.servers.find(&key).and_then(|id| self.servers.get_mut(id)) {
+            // Nothing is repeated over a connection, so the one before was lost: the answer goes by the new one.
+            if source.transport.is_reliable() {
+                server.destination = envelope.via.response_destination(source);
+            }
             if let Some(response) = server.machine.handle_request() {
                 send(server.destination, response, out);
             }
@@ -136,7 +140,7 @@ impl UserAgent {
     /// A new INVITE that passed all checks (RFC 3261 §13.3.1).
     fn receive_invite(
         &mut self,
-        source: SocketAddr,
+        source: Peer,
         message: &Message,
         envelope: &Envelope<'_>,
         key: key::Key,
@@ -177,7 +181,7 @@ impl UserAgent {
     #[expect(clippy::too_many_arguments, reason = "they are one request and where it belongs")]
     pub(super) fn begin_invite(
         &mut self,
-        source: SocketAddr,
+        source: Peer,
         message: &Message,
         envelope: &Envelope<'_>,
         leg: LegId,
@@ -190,11 +194,18 @@ impl UserAgent {
         let trying = trying.finish(SDP, b"");
         let destination = envelope.via.response_destination(source);
         send(destination, trying.clone(), out);
-        let machine = ServerMachine::Invite(InviteServer::new(self.timing, trying));
+        let machine = ServerMachine::Invite(InviteServer::new(self.timing.over(source.transport), trying));
         self.servers.insert(machine, destination, leg, key, merged)
     }
 
-    fn receive_ack(&mut self, now: Instant, message: &Message, envelope: &Envelope<'_>, out: &mut Vec<Action>) {
+    fn receive_ack(
+        &mut self,
+        now: Instant,
+        source: Peer,
+        message: &Message,
+        envelope: &Envelope<'_>,
+        out: &mut Vec<Action>,
+    ) {
         let id = self.servers.find(&key::of(message, envelope, Method::Invite));
         if let Some(id) = id
             && let Some(server) = self.servers.get_mut(id)
@@ -204,14 +215,14 @@ impl UserAgent {
             return self.arm_server(id);
         }
         // The ACK of a 2xx has a branch of its own (RFC 3261 §13.2.2.4), or the INVITE's when its sender errs.
-        self.acknowledge(now, message, envelope, out);
+        self.acknowledge(now, source, message, envelope, out);
     }
 
     /// RFC 3261 §9.2.
     fn receive_cancel(
         &mut self,
         now: Instant,
-        source: SocketAddr,
+        source: Peer,
         message: &Message,
         envelope: &Envelope<'_>,
         out: &mut Vec<Action>,
@@ -237,16 +248,16 @@ impl UserAgent {
     }
 
     /// Begins a response with the headers that all of ours have.
-    pub(super) fn response(&self, request: &Message, source: SocketAddr, status: u16, tag: Option<LocalTag>) -> Writer {
+    pub(super) fn response(&self, request: &Message, source: Peer, status: u16, tag: Option<LocalTag>) -> Writer {
         let via = request.value(Name::Via).and_then(|value| Via::parse(value).ok());
         let tag = tag.map(|tag| tag.to_string());
-        let mut writer = Writer::response(request, via.as_ref(), source, status, tag.as_deref());
+        let mut writer = Writer::response(request, via.as_ref(), source.address, status, tag.as_deref());
         writer.text("Server", &self.settings.user_agent);
         writer
     }
 
     /// The answer to OPTIONS (RFC 3261 §11.2).
-    pub(super) fn respond_options(&self, request: &Message, source: SocketAddr, tag: Option<LocalTag>) -> Writer {
+    pub(super) fn respond_options(&self, request: &Message, source: Peer, tag: Option<LocalTag>) -> Writer {
         let mut writer = self.response(request, source, 200, tag);
         writer.text("Allow", Method::ALLOWED);
         writer.text("Accept", SDP);
@@ -258,12 +269,12 @@ impl UserAgent {
 
     /// Refuses without a transaction (RFC 3261 §8.2.7). A request whose Via is unreadable is answered where it came from; one
     /// without any Via is dropped.
-    pub(super) fn refuse(&self, source: SocketAddr, message: &Message, refusal: Refusal, out: &mut Vec<Action>) {
+    pub(super) fn refuse(&self, source: Peer, message: &Message, refusal: Refusal, out: &mut Vec<Action>) {
         let Some(via) = message.value(Name::Via).map(Via::parse) else { return };
         let to = message.value(Name::To).and_then(|value| Address::parse(Name::To, value).ok());
         let tag = to.filter(|to| to.tag().is_none()).map(|_| stateless_tag(message));
         let mut writer = self.response(message, source, refusal.status(), tag);
-        refusal.write(message, self.settings.contact, &mut writer);
+        refusal.write(message, self.settings.listeners.advertised_to(&source), &mut writer);
         let destination = via.map_or(source, |via| via.response_destination(source));
         send(destination, writer.finish(SDP, b""), out);
     }
@@ -279,7 +290,7 @@ fn stateless_tag(message: &Message) -> LocalTag {
 }
 
 /// An INVITE in the exchange's words.
-fn invitation(message: &Message, envelope: &Envelope<'_>, source: SocketAddr) -> Invitation {
+fn invitation(message: &Message, envelope: &Envelope<'_>, source: Peer) -> Invitation {
     Invitation {
         request_user: envelope.uri.user_text(),
         request_parameters: envelope.uri.all_parameters(),

@@ -1,7 +1,6 @@
 //! All transactions of a user agent: which there are, how they are found, what each needs beside its machine.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -15,6 +14,7 @@ use crate::sip::transaction::invite_client::InviteClient;
 use crate::sip::transaction::invite_server::InviteServer;
 use crate::sip::transaction::key::Key;
 use crate::sip::transaction::server::Server;
+use crate::sip::transport::Peer;
 
 /// The machine of a peer's request.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub struct ServerTransaction {
     /// Its state.
     pub machine: ServerMachine,
     /// Where responses go.
-    pub destination: SocketAddr,
+    pub destination: Peer,
     /// The leg it made or belongs to.
     pub leg: LegId,
     /// Its deadline in the timer index.
@@ -88,7 +88,7 @@ impl Servers {
     pub fn insert(
         &mut self,
         machine: ServerMachine,
-        destination: SocketAddr,
+        destination: Peer,
         leg: LegId,
         key: Key,
         merged: Option<Key>,
@@ -145,7 +145,7 @@ pub struct ClientTransaction {
     /// Its state, and what its answer means.
     pub machine: ClientMachine,
     /// Where the request went.
-    pub destination: SocketAddr,
+    pub destination: Peer,
     /// The leg it belongs to; over or unknown for a BYE that nobody waits for.
     pub leg: Option<LegId>,
     /// Its deadline in the timer index.
@@ -184,7 +184,7 @@ pub struct Acknowledged {
     /// The ACK.
     pub ack: Bytes,
     /// Where it goes.
-    pub destination: SocketAddr,
+    pub destination: Peer,
 }
 
 impl ClientMachine {

@@ -1,6 +1,5 @@
 //! Requests inside a dialog (RFC 3261 §12.2.2, §14.2, §15.1.2; RFC 3311 for UPDATE, RFC 6086 for INFO).
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::leg::{Pending, Stage};
@@ -17,6 +16,7 @@ use crate::sip::method::Method;
 use crate::sip::refusal::{self, INFO_TYPES, Refusal, SDP};
 use crate::sip::transaction::key::Key;
 use crate::sip::transaction::server::Server;
+use crate::sip::transport::Peer;
 
 impl UserAgent {
     /// The leg whose dialog this request names.
@@ -30,7 +30,7 @@ impl UserAgent {
     pub(super) fn receive_within(
         &mut self,
         now: Instant,
-        source: SocketAddr,
+        source: Peer,
         message: &Message,
         envelope: &Envelope<'_>,
         key: Key,
@@ -42,11 +42,17 @@ impl UserAgent {
             self.begin_invite(source, message, envelope, id, key, None, out)
         } else {
             let destination = envelope.via.response_destination(source);
-            self.servers.insert(ServerMachine::Other(Server::new(self.timing)), destination, id, key, None)
+            self.servers.insert(
+                ServerMachine::Other(Server::new(self.timing.over(source.transport))),
+                destination,
+                id,
+                key,
+                None,
+            )
         };
-        if let Err(refusal) = self.check_within(id, message, envelope) {
+        if let Err(refusal) = self.check_within(id, source, message, envelope) {
             let mut writer = self.response(message, source, refusal.status(), None);
-            refusal.write(message, self.settings.contact, &mut writer);
+            refusal.write(message, self.settings.listeners.advertised_to(&source), &mut writer);
             return self.respond(now, server, refusal.status(), writer.finish(SDP, b""), out);
         }
         match envelope.method {
@@ -79,13 +85,20 @@ impl UserAgent {
     }
 
     /// Whether the dialog may take the request now.
-    fn check_within(&mut self, id: LegId, message: &Message, envelope: &Envelope<'_>) -> Result<(), Refusal> {
+    fn check_within(
+        &mut self,
+        id: LegId,
+        source: Peer,
+        message: &Message,
+        envelope: &Envelope<'_>,
+    ) -> Result<(), Refusal> {
         let retry_after = u32::try_from(self.ids.below(11)).unwrap_or_default();
         let leg = self.legs.get_mut(&id).ok_or(Refusal::NoDialog)?;
         let dialog = leg.dialog.as_mut().ok_or(Refusal::NoDialog)?;
         if !dialog.take_cseq(envelope.cseq.number) {
             return Err(Refusal::OutOfOrder { retry_after });
         }
+        dialog.follow(source);
         if matches!(leg.stage, Stage::Ending) && envelope.method != Method::Bye {
             return Err(Refusal::NoDialog);
         }
@@ -112,7 +125,7 @@ impl UserAgent {
         &mut self,
         now: Instant,
         id: LegId,
-        source: SocketAddr,
+        source: Peer,
         message: &Message,
         server: u64,
         out: &mut Vec<Action>,
@@ -127,7 +140,7 @@ impl UserAgent {
         &mut self,
         now: Instant,
         id: LegId,
-        source: SocketAddr,
+        source: Peer,
         message: &Message,
         server: u64,
         out: &mut Vec<Action>,
@@ -137,7 +150,7 @@ impl UserAgent {
         // RFC 6086 §4.2.2: INFO without a body is a probe and fine; a body that we do not read is 415.
         if message.has_body() && known.is_none() {
             let mut writer = self.response(message, source, 415, None);
-            Refusal::InfoType.write(message, self.settings.contact, &mut writer);
+            Refusal::InfoType.write(message, self.settings.listeners.advertised_to(&source), &mut writer);
             return self.respond(now, server, 415, writer.finish(SDP, b""), out);
         }
         self.respond_simply(now, source, message, server, out);
@@ -151,7 +164,7 @@ impl UserAgent {
     fn receive_offer(
         &mut self,
         id: LegId,
-        source: SocketAddr,
+        source: Peer,
         message: &Message,
         envelope: &Envelope<'_>,
         server: u64,
@@ -170,12 +183,16 @@ impl UserAgent {
     pub(super) fn acknowledge(
         &mut self,
         now: Instant,
+        source: Peer,
         message: &Message,
         envelope: &Envelope<'_>,
         out: &mut Vec<Action>,
     ) {
         let Some(id) = self.find_leg(envelope) else { return };
         let Some(leg) = self.legs.get_mut(&id) else { return };
+        if let Some(dialog) = &mut leg.dialog {
+            dialog.follow(source);
+        }
         let Some(open) = leg.unacknowledged.take_if(|open| open.cseq == envelope.cseq.number) else { return };
         self.arm_leg(id);
         if let Some(reason) = &open.hangup {
@@ -188,14 +205,7 @@ impl UserAgent {
     }
 
     /// A bare 200.
-    fn respond_simply(
-        &mut self,
-        now: Instant,
-        source: SocketAddr,
-        message: &Message,
-        server: u64,
-        out: &mut Vec<Action>,
-    ) {
+    fn respond_simply(&mut self, now: Instant, source: Peer, message: &Message, server: u64, out: &mut Vec<Action>) {
         let mut writer = self.response(message, source, 200, None);
         writer.text("Allow", Method::ALLOWED);
         self.respond(now, server, 200, writer.finish(SDP, b""), out);
