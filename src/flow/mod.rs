@@ -25,6 +25,7 @@ pub mod step;
 pub mod template;
 mod turn;
 mod variables;
+mod way;
 
 pub use action::{Action, Answer, CallFacts, Event, Request, RequestId, Trace, Utterance};
 pub use load::{check, load};

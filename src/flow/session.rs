@@ -22,6 +22,7 @@ use crate::operator::Operator;
 use super::action::{Action, CallFacts, Event, Trace};
 use super::step::{After, Input, Kind, Leave, Next, Pace, Running};
 use super::turn::{Live, Turn, TypeAhead, VariableValues};
+use super::way::{Place, Way};
 use super::{Flow, Flows, GlobalKey, Step, StepIndex};
 
 pub use super::turn::Why;
@@ -39,21 +40,10 @@ pub struct Session {
     phase: Phase,
     /// When `max_duration` or [`CLOSING_MAX`] is over.
     ends: Instant,
-    visits: Vec<(Place, u16)>,
-    /// The menus on the way here, for `back`.
-    history: Vec<(usize, Place)>,
-    /// The first `play` of what was said last, for `repeat`.
-    said: Option<(usize, Place)>,
+    way: Way,
     failures: u8,
     /// The step asks for what nobody may hear.
     secret: bool,
-}
-
-/// A step of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    flow: u16,
-    step: StepIndex,
 }
 
 /// A flow that waits for a sub-flow's return.
@@ -90,9 +80,7 @@ impl Session {
             live: Live::new(),
             phase: Phase::New,
             ends,
-            visits: Vec::new(),
-            history: Vec::new(),
-            said: None,
+            way: Way::default(),
             failures: 0,
             secret: false,
         })
@@ -334,7 +322,7 @@ impl Run<'_> {
         self.session.running = None;
         self.session.live.deadline = None;
         self.session.live.pending = None;
-        if self.visit(place) > flow.max_visits {
+        if self.session.way.visit(place) > flow.max_visits {
             return self.fail("loop", "the call came here too often");
         }
         let secret = step.what.is_secret();
@@ -342,7 +330,7 @@ impl Run<'_> {
             self.out.push(Action::Secret(secret));
         }
         self.trace(format!("enters {}", step.what.name()));
-        self.remember(place, step);
+        self.session.way.come_to(self.session.callers.len(), place, &step.what);
         self.start(flow, step)
     }
 
@@ -386,7 +374,7 @@ impl Run<'_> {
         self.session.running = None;
         // What led up to a menu is not what leads up to the next one, even when nothing is said between them.
         if self.step().is_some_and(|(_, step)| matches!(step.what, Kind::Menu(_))) {
-            self.session.said = None;
+            self.session.way.settle();
         }
         match leave {
             Leave::By(output) => self.leave_by(&output),
@@ -395,8 +383,7 @@ impl Run<'_> {
             Leave::Jump(flow) => {
                 let start = self.flows.flow(flow)?.start;
                 self.session.live.variables = VariableValues::default();
-                let depth = self.session.callers.len();
-                self.session.history.retain(|(at, _)| *at < depth);
+                self.session.way.jump_at(self.session.callers.len());
                 Some(Todo::Enter(Place { flow, step: start }))
             }
             Leave::Finish(cause) => {
@@ -411,8 +398,7 @@ impl Run<'_> {
     fn leave_by(&mut self, output: &str) -> Option<Todo> {
         self.trace(format!("→ {output}"));
         if self.step().is_some_and(|(_, step)| step.what.sheet().pace == Pace::Hears) {
-            // The caller has chosen: what led up to the question is settled.
-            self.session.said = None;
+            self.session.way.settle();
         }
         if self.session.phase == Phase::Leaving {
             return self.close("abandoned");
@@ -447,9 +433,7 @@ impl Run<'_> {
         };
         let inner = std::mem::replace(&mut self.session.live.variables, caller.variables);
         self.session.at = caller.at;
-        let depth = self.session.callers.len();
-        self.session.history.retain(|(at, _)| *at <= depth);
-        self.session.said = self.session.said.filter(|(at, _)| *at <= depth);
+        self.session.way.leave_to(self.session.callers.len());
         if let Some((_, step)) = self.step()
             && let Kind::Call(call) = &step.what
         {
@@ -468,8 +452,8 @@ impl Run<'_> {
         match global? {
             GlobalKey::Back => Some(self.back()),
             GlobalKey::Repeat => {
-                let again = self.session.said.filter(|(depth, _)| *depth == self.session.callers.len());
-                self.again(again.map_or(self.session.at, |(_, place)| place))
+                let said = self.session.way.said_at(self.session.callers.len());
+                self.again(said.unwrap_or(self.session.at))
             }
             GlobalKey::Step(step) => Some(Todo::Enter(Place { step, ..self.session.at })),
         }
@@ -483,65 +467,18 @@ impl Run<'_> {
         self.session.live.deadline = None;
         self.session.live.pending = None;
         self.trace(format!("repeats {}", step.what.name()));
-        if let Some(visits) = self.visits_of(place) {
-            *visits = visits.saturating_sub(1);
-        }
-        self.visit(place);
         self.start(flow, step)
     }
 
     /// To the menu before this one; from anywhere else, to the last menu.
     fn back(&mut self) -> Todo {
-        let here = (self.session.callers.len(), self.session.at);
-        if self.session.history.len() > 1 && self.session.history.last() == Some(&here) {
-            self.session.history.pop();
-        }
-        let (depth, place) = self.session.history.last().copied().unwrap_or(here);
+        let (depth, place) = self.session.way.back(self.session.callers.len(), self.session.at);
         while self.session.callers.len() > depth {
             if let Some(caller) = self.session.callers.pop() {
                 self.session.live.variables = caller.variables;
             }
         }
-        self.session.said = None;
         Todo::Enter(place)
-    }
-
-    /// Keeps what `back` and `repeat` need.
-    fn remember(&mut self, place: Place, step: &Step) {
-        let here = (self.session.callers.len(), place);
-        match &step.what {
-            Kind::Menu(_) => match self.session.history.iter().position(|menu| *menu == here) {
-                // Back at a menu further up: what came after it is no longer the way here.
-                Some(known) => self.session.history.truncate(known + 1),
-                None => {
-                    if self.session.history.len() >= HISTORY_MAX {
-                        self.session.history.remove(0);
-                    }
-                    self.session.history.push(here);
-                }
-            },
-            Kind::Play(_) => {
-                self.session.said.get_or_insert(here);
-            }
-            // These change nothing, so that what was said before them can be repeated by going there.
-            Kind::Goto(_)
-            | Kind::Branch(_)
-            | Kind::Hours(_)
-            | Kind::Wait(_)
-            | Kind::Collect(_)
-            | Kind::Extension(_)
-            | Kind::Verify(_) => {}
-            Kind::AnswerCall(_)
-            | Kind::Notice(_)
-            | Kind::Set(_)
-            | Kind::Ask(_)
-            | Kind::CaseStep(_)
-            | Kind::Notify(_)
-            | Kind::Call(_)
-            | Kind::Return(_)
-            | Kind::Tag(_)
-            | Kind::Hangup(_) => self.session.said = None,
-        }
     }
 
     /// The step cannot go on: `on_error` of this flow or of one that called it, unless that has happened too often.
@@ -583,7 +520,7 @@ impl Run<'_> {
         self.session.phase = Phase::Closing(cause);
         self.session.ends = self.now.instant + CLOSING_MAX;
         // What closes must not be stopped by how often the caller went round before.
-        self.session.visits.clear();
+        self.session.way.forget_visits();
         match self.handler(|flow| flow.on_hangup) {
             Some(place) => Some(Todo::Enter(place)),
             None => {
@@ -608,8 +545,8 @@ impl Run<'_> {
             self.session.live.variables = caller.variables;
             self.session.at = caller.at;
         }
-        self.session.history.retain(|(at, _)| *at <= depth);
-        self.session.said = None;
+        self.session.way.leave_to(depth);
+        self.session.way.settle();
         own(self.session.at, self.flows)
     }
 
@@ -619,19 +556,6 @@ impl Run<'_> {
         self.session.live.deadline = None;
         self.session.live.pending = None;
         self.out.push(Action::Finished { cause });
-    }
-
-    fn visit(&mut self, place: Place) -> u16 {
-        if let Some(visits) = self.visits_of(place) {
-            *visits = visits.saturating_add(1);
-            return *visits;
-        }
-        self.session.visits.push((place, 1));
-        1
-    }
-
-    fn visits_of(&mut self, place: Place) -> Option<&mut u16> {
-        self.session.visits.iter_mut().find(|(known, _)| *known == place).map(|(_, visits)| visits)
     }
 
     fn trace(&mut self, what: impl Into<String>) {
@@ -648,8 +572,6 @@ impl<'r> Run<'r> {
 
 /// Sub-flows inside each other at most.
 const CALLERS_MAX: usize = 8;
-/// Menus kept for `back`; the oldest are forgotten.
-const HISTORY_MAX: usize = 16;
 /// How often `on_error` may take over in one call.
 const FAILURES_MAX: u8 = 5;
 /// How long `on_hangup` may take, its requests included.
@@ -932,10 +854,9 @@ on = { found = "fin", not_found = "fin", error = "a" }
         assert_eq!(lost, 10_000 - super::super::turn::TYPE_AHEAD_MAX);
     }
 
-    /// A call costs little memory: the session itself, its variables and where it has been.
+    /// A call costs little memory: the session itself.
     #[test]
     fn a_session_is_small() {
         assert!(std::mem::size_of::<Session>() <= 768, "{}", std::mem::size_of::<Session>());
-        assert!(std::mem::size_of::<(Place, u16)>() <= 8);
     }
 }
