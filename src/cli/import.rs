@@ -1,5 +1,5 @@
-//! `contesta import [TABLE …]`: fills the tables of self-services from CSV files. One bad row, and nothing is changed. Then
-//! each table is replaced as a whole, one after the other: callers never meet half a table.
+//! `contesta import [TABLE …]`: fills the tables of self-services from CSV files. One bad row, or a database that gives up
+//! midway, and nothing is changed; otherwise callers meet all of the new tables at once.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,13 +13,12 @@ use crate::cli::store::{StoreArgs, StorePlace, block_on, read_below};
 use crate::edge::files;
 use crate::fault::did_you_mean;
 use crate::operator::{Operator, Table};
-use crate::service::import::{FAULTS_MAX, RowFault, csv_paths, read_table};
-use crate::store::TableRow;
+use crate::service::import::{self, FAULTS_MAX, Ready, RowFault, csv_paths, read_table};
 
 /// Import the tables of self-services.
 ///
-/// Nothing is changed unless every row of every file is good. Then each table is replaced as a whole by itself: if the
-/// database fails midway, the message names the table it failed at, and that one and those after it are as they were.
+/// Nothing is changed unless every row of every file is good. Then all tables are replaced in one step: callers meet the old ones
+/// until then, and if the database fails midway every table is as it was.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only these tables (`coverage`).
@@ -33,14 +32,6 @@ pub struct Args {
     json: bool,
     #[command(flatten)]
     store: StoreArgs,
-}
-
-/// A table whose file was read without a fault.
-struct Ready<'a> {
-    operator: &'a Operator,
-    table: &'a Table,
-    file: String,
-    rows: Vec<TableRow>,
 }
 
 /// Reads every file first; only when all are good is the first table replaced.
@@ -72,7 +63,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if ready.is_empty() {
         bail!("there is no file to import below {}", place.flows().join("data").display());
     }
-    block_on(replace_all(&ready, &place, json))
+    block_on(replace(&ready, &place, json))
 }
 
 fn check_names(operators: &[&Operator], tables: &[String]) -> anyhow::Result<()> {
@@ -119,23 +110,24 @@ fn read_all<'a>(
     Ok((ready, faults))
 }
 
-async fn replace_all(ready: &[Ready<'_>], place: &StorePlace, json: bool) -> anyhow::Result<()> {
-    let store = place.prepare().await?;
-    for (done, Ready { operator, table, file, rows }) in ready.iter().enumerate() {
-        let bar = ProgressBar::new(u64::try_from(rows.len())?).with_style(
-            ProgressStyle::with_template("{prefix:24} {bar:30} {pos}/{len} rows")
-                .context("the progress bar's template")?,
-        );
-        bar.set_prefix(format!("{}/{}", operator.id, table.name));
-        bar.enable_steady_tick(Duration::from_millis(100));
-        let mut progress = |done: usize| bar.set_position(u64::try_from(done).unwrap_or(u64::MAX));
-        let replaced = store.replace_table(&operator.id, &table.name, rows, &mut progress).await;
-        replaced.with_context(|| left_as_they_were(done, ready.len()))?;
-        bar.finish_and_clear();
-        if !json {
-            println!("{}/{}: {} from {file}", operator.id, table.name, counted(rows.len(), "row"));
+async fn replace(ready: &[Ready<'_>], place: &StorePlace, json: bool) -> anyhow::Result<()> {
+    let store = place.prepare().await.context("nothing was imported")?;
+    let rows: usize = ready.iter().map(|table| table.rows.len()).sum();
+    let bar = ProgressBar::new(u64::try_from(rows)?).with_style(
+        ProgressStyle::with_template("{prefix:24} {bar:30} {pos}/{len} rows").context("the progress bar's template")?,
+    );
+    bar.enable_steady_tick(Duration::from_millis(100));
+    let before: Vec<usize> =
+        ready.iter().scan(0, |sum, table| Some(std::mem::replace(sum, *sum + table.rows.len()))).collect();
+    let mut progress = |place: usize, rows: usize| {
+        if let (Some(table), Some(before)) = (ready.get(place), before.get(place)) {
+            bar.set_prefix(format!("{}/{}", table.operator.id, table.table.name));
+            bar.set_position(u64::try_from(before + rows).unwrap_or(u64::MAX));
         }
-    }
+    };
+    let replaced = import::replace_all(&store, ready, &mut progress).await;
+    bar.finish_and_clear();
+    replaced.context("nothing was imported")?;
     store.close().await;
     if json {
         let imported: Vec<serde_json::Value> = ready
@@ -145,6 +137,10 @@ async fn replace_all(ready: &[Ready<'_>], place: &StorePlace, json: bool) -> any
             })
             .collect();
         println!("{:#}", serde_json::json!({ "imported": imported, "bad_rows": [] }));
+    } else {
+        for Ready { operator, table, file, rows } in ready {
+            println!("{}/{}: {} from {file}", operator.id, table.name, counted(rows.len(), "row"));
+        }
     }
     Ok(())
 }
@@ -154,12 +150,4 @@ fn fault_json(fault: &RowFault) -> serde_json::Value {
         "file": fault.file, "line": fault.line, "column": fault.column, "message": fault.message,
         "suggestion": fault.suggestion,
     })
-}
-
-/// What a database that failed midway holds now.
-fn left_as_they_were(done: usize, all: usize) -> String {
-    match done {
-        0 => "nothing was imported".to_owned(),
-        _ => format!("{done} of {all} tables were replaced, each as a whole; the others are as they were"),
-    }
 }

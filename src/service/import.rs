@@ -1,4 +1,4 @@
-//! From a CSV file to a table: every bad row is named, and with one the table stays as it was.
+//! From CSV files to tables: every bad row is named, and with one every table stays as it was.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use csv::StringRecord;
 
 use crate::fault::did_you_mean;
 use crate::operator::{Operator, Source, Table};
-use crate::store::{Store, TableRow, row_key};
+use crate::store::{NewTable, Store, TableRow, row_key};
 use crate::value::{Kind, Value, Values};
 
 /// What is wrong with a row.
@@ -54,22 +54,33 @@ pub enum ImportError {
 /// So many bad rows are named before reading stops.
 pub const FAULTS_MAX: usize = 50;
 
-/// Replaces an operator's table by the rows of a CSV file; how many there are. `file` is its name for faults, `progress` is
-/// told how many rows are in.
+/// A table whose file was read without a fault.
+#[derive(Debug)]
+pub struct Ready<'a> {
+    /// Whose table.
+    pub operator: &'a Operator,
+    /// The table.
+    pub table: &'a Table,
+    /// Its file, as people know it.
+    pub file: String,
+    /// What the file holds.
+    pub rows: Vec<TableRow>,
+}
+
+/// Replaces tables by what was read, all of them or none. `progress` is told which one (by its place) has how many rows in.
 ///
 /// # Errors
-/// [`ImportError`]; the table is then as it was.
-pub async fn import_table(
+/// The database could not take it: every table is as it was.
+pub async fn replace_all(
     store: &Store,
-    operator: &Operator,
-    table: &Table,
-    file: &str,
-    csv: &[u8],
-    progress: &mut (dyn FnMut(usize) + Send),
-) -> Result<usize, ImportError> {
-    let rows = read_table(operator, table, file, csv).map_err(ImportError::Rows)?;
-    store.replace_table(&operator.id, &table.name, &rows, progress).await.map_err(ImportError::Store)?;
-    Ok(rows.len())
+    ready: &[Ready<'_>],
+    progress: &mut (dyn FnMut(usize, usize) + Send),
+) -> anyhow::Result<()> {
+    let tables: Vec<NewTable<'_>> = ready
+        .iter()
+        .map(|Ready { operator, table, rows, .. }| NewTable { operator: &operator.id, name: &table.name, rows })
+        .collect();
+    store.replace_tables(&tables, progress).await
 }
 
 /// Fills the tables that were never imported: what `run` does at its first start. `read` gives the bytes of a path below the
@@ -77,7 +88,7 @@ pub async fn import_table(
 /// rows; a table without a file is left out with a warning.
 ///
 /// # Errors
-/// [`ImportError`], with the bad rows of every table: nothing is imported then.
+/// [`ImportError`], with the bad rows of every table: nothing is imported then, of any table.
 pub async fn import_all_if_empty(
     store: &Store,
     operators: &[Arc<Operator>],
@@ -95,7 +106,7 @@ pub async fn import_all_if_empty(
                 continue;
             };
             match read_table(operator, table, &path, &bytes) {
-                Ok(rows) => ready.push((operator, table, path, rows)),
+                Ok(rows) => ready.push(Ready { operator, table, file: path, rows }),
                 Err(found) => faults.extend(found),
             }
         }
@@ -103,12 +114,8 @@ pub async fn import_all_if_empty(
     if !faults.is_empty() {
         return Err(ImportError::Rows(faults));
     }
-    let mut imported = Vec::new();
-    for (operator, table, path, rows) in ready {
-        store.replace_table(&operator.id, &table.name, &rows, &mut |_| {}).await.map_err(ImportError::Store)?;
-        imported.push((path, rows.len()));
-    }
-    Ok(imported)
+    replace_all(store, &ready, &mut |_, _| {}).await.map_err(ImportError::Store)?;
+    Ok(ready.into_iter().map(|ready| (ready.file, ready.rows.len())).collect())
 }
 
 /// Where a table's file may lie below the folder of the flows, the operator's own before the shared one.

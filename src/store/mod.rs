@@ -42,7 +42,7 @@ pub use entry::recording_to_json;
 pub use events::LoggedEvent;
 pub use orders::{Order, OrderKind, Ordered, StoredOrder, device};
 pub use outbox::Queued;
-pub use tables::{TableRow, TableState, row_key};
+pub use tables::{NewTable, TableRow, TableState, row_key};
 pub use tries::Tried;
 
 /// The store. Clones share it.
@@ -368,22 +368,45 @@ impl Store {
         Ok(done)
     }
 
-    /// Replaces an operator's table whole, or leaves it as it is. `progress` is told how many rows are in.
+    /// Replaces tables whole, all of them in one step, or leaves every one as it is. `progress` is told which table (by its place)
+    /// has how many rows in. Of two that replace the same table at once, the one that is done last is read.
     ///
     /// # Errors
     /// The database cannot be written.
-    pub async fn replace_table(
+    pub async fn replace_tables(
         &self,
-        operator: &str,
-        name: &str,
-        rows: &[TableRow],
-        progress: &mut (dyn FnMut(usize) + Send),
+        tables: &[NewTable<'_>],
+        progress: &mut (dyn FnMut(usize, usize) + Send),
     ) -> anyhow::Result<()> {
         let mut conn = self.inner.place.connect(IMPORT_PATIENCE).await?;
-        tables::replace(&mut conn, operator, name, rows, Timestamp::now(), progress)
-            .await
-            .with_context(|| format!("cannot replace the table {name} of {operator}"))?;
-        Ok(conn.close().await?)
+        let now = Timestamp::now();
+        let name = |at: i64| format!("{at:013}");
+        let import = format!("{}-{}", name(millis(now)), self.ids().token(16));
+        let long_ago = name(millis(now).saturating_sub(BROKEN_OFF_AFTER_MS));
+        let replaced = tables::replace(&mut conn, &import, tables, now, progress).await;
+        let gone = match &replaced {
+            Ok(before) => before.clone(),
+            Err(_) => {
+                // The connection may be in the midst of a transaction: what was staged is swept away on another.
+                conn = match self.inner.place.connect(IMPORT_PATIENCE).await {
+                    Ok(another) => another,
+                    Err(_) => return replaced.map(drop),
+                };
+                vec![import; tables.len()]
+            }
+        };
+        for (table, gone) in tables.iter().zip(&gone) {
+            if let Err(fault) = tables::sweep(&mut conn, table, gone, &long_ago).await {
+                tracing::warn!(
+                    cause = format!("{fault:#}"),
+                    "rows that nobody reads stay until an import of another day"
+                );
+                break;
+            }
+        }
+        // The rows are in, or out: how the connection ends changes nothing.
+        let _ = conn.close().await;
+        replaced.map(drop)
     }
 
     /// How many rows a table has; `None` when it was never imported.
@@ -493,3 +516,5 @@ fn crossed(outcome: &Outcome) -> anyhow::Error {
 const QUEUE_MAX: usize = 4_096;
 /// An import waits for the engine's commits, and its user is watching.
 const IMPORT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+/// An import that began longer ago and is not read was broken off: nobody waits for one for a day.
+const BROKEN_OFF_AFTER_MS: i64 = 24 * 3_600 * 1_000;

@@ -226,6 +226,14 @@ impl Conn {
         }
     }
 
+    /// The statement for this database, where the two differ.
+    pub(crate) fn either(&self, sqlite: &'static str, postgres: &'static str) -> &'static str {
+        match self {
+            Self::Sqlite(_) => sqlite,
+            Self::Postgres(_) => postgres,
+        }
+    }
+
     /// Begins a transaction that is going to write. On PostgreSQL one writer of the whole cluster goes at a time: numbers of
     /// the event log are then seen in their order, and two machines cannot both be first to block a device.
     pub(crate) async fn begin(&mut self) -> Result<(), sqlx::Error> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use contesta::store::Store;
+use sqlx::Connection;
 use tempfile::TempDir;
 
 /// A fresh, empty database with its data directory. Dropping it removes both.
@@ -14,14 +15,14 @@ pub struct Database {
     pub url: String,
     pub data: TempDir,
     /// Keeps the server up while its database is used.
-    _cluster: Option<Arc<Cluster>>,
+    cluster: Option<Arc<Cluster>>,
 }
 
 impl Database {
     pub fn sqlite() -> Self {
         let data = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", data.path().join("contesta.db").display());
-        Self { url, data, _cluster: None }
+        Self { url, data, cluster: None }
     }
 
     /// A new database of the cluster.
@@ -30,12 +31,24 @@ impl Database {
         let name = format!("contesta_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         cluster.psql(&format!("CREATE DATABASE {name}"));
         let url = format!("postgres://postgres@127.0.0.1:{}/{name}", cluster.port);
-        Self { url, data: tempfile::tempdir().unwrap(), _cluster: Some(Arc::clone(cluster)) }
+        Self { url, data: tempfile::tempdir().unwrap(), cluster: Some(Arc::clone(cluster)) }
     }
 
     /// The same database seen from another machine, with a data directory of its own.
     pub fn beside(&self) -> Self {
-        Self { url: self.url.clone(), data: tempfile::tempdir().unwrap(), _cluster: self._cluster.clone() }
+        Self { url: self.url.clone(), data: tempfile::tempdir().unwrap(), cluster: self.cluster.clone() }
+    }
+
+    /// How many rows of tables lie in it, read or not, for another client than the store.
+    pub async fn table_rows(&self) -> i64 {
+        const COUNT: &str = "SELECT COUNT(*) FROM table_rows";
+        match &self.cluster {
+            Some(cluster) => cluster.psql_in(self, COUNT).parse().unwrap(),
+            None => {
+                let mut file = sqlx::SqliteConnection::connect(&self.url).await.unwrap();
+                sqlx::query_scalar(COUNT).fetch_one(&mut file).await.unwrap()
+            }
+        }
     }
 
     pub async fn open(&self) -> Store {

@@ -8,7 +8,9 @@ use contesta::case::{self, Folio, State};
 use contesta::flow::action::{Lockout, Message};
 use contesta::ids::CallKey;
 use contesta::media::{LegReport, RecordingReport};
-use contesta::store::{CallFilter, CaseFilter, Change, Order, OrderKind, Ordered, Store, TableRow, Tried, row_key};
+use contesta::store::{
+    CallFilter, CaseFilter, Change, NewTable, Order, OrderKind, Ordered, Store, TableRow, Tried, row_key,
+};
 use contesta::value::{Value, Values};
 use jiff::Timestamp;
 
@@ -37,7 +39,7 @@ async fn promises(fresh: &(dyn Fn() -> Database + Sync), callers: usize) {
     a_handset_is_blocked_by_its_first_report(&fresh().open().await).await;
     a_message_is_queued_once(&fresh().open().await).await;
     tries_lock_an_account(&fresh().open().await).await;
-    a_table_is_replaced_whole(&fresh().open().await).await;
+    tables_are_replaced_whole_and_together(&fresh()).await;
     everything_is_there_after_a_restart(&fresh()).await;
 }
 
@@ -340,7 +342,8 @@ async fn a_message_is_queued_once(store: &Store) {
     assert_eq!(queued, [message("m1"), with_folio]);
 }
 
-async fn a_table_is_replaced_whole(store: &Store) {
+async fn tables_are_replaced_whole_and_together(database: &Database) {
+    let store = &database.open().await;
     let rows = |count: i64, town: &str| -> Vec<TableRow> {
         (0..count)
             .map(|number| TableRow {
@@ -352,11 +355,13 @@ async fn a_table_is_replaced_whole(store: &Store) {
             })
             .collect()
     };
+    let of = |operator, rows| NewTable { operator, name: "coverage", rows };
     assert_eq!(store.table("beneleit", "coverage").await.unwrap(), None);
+    let (many, one) = (rows(2_500, "Puebla"), rows(1, "Iguala"));
     let mut seen = Vec::new();
-    store.replace_table("beneleit", "coverage", &rows(2_500, "Puebla"), &mut |done| seen.push(done)).await.unwrap();
-    assert_eq!(seen, [1_000, 2_000, 2_500]);
-    store.replace_table("bluepoint", "coverage", &rows(1, "Iguala"), &mut |_| {}).await.unwrap();
+    let both = [of("beneleit", &many), of("bluepoint", &one)];
+    store.replace_tables(&both, &mut |table, rows| seen.push((table, rows))).await.unwrap();
+    assert_eq!(seen, [(0, 1_000), (0, 2_000), (0, 2_500), (1, 1)]);
     assert_eq!(store.table("beneleit", "coverage").await.unwrap().unwrap().rows, 2_500);
     let found = store.table_row("beneleit", "coverage", "2499").await.unwrap().unwrap();
     assert_eq!(found["localidad"], Value::Text("Puebla 1".into()));
@@ -364,15 +369,31 @@ async fn a_table_is_replaced_whole(store: &Store) {
     let odd = store.table_rows("beneleit", "coverage", Some(("localidad", "Puebla 1"))).await.unwrap();
     assert_eq!((odd.len(), &odd[0]["orden"]), (1_250, &Value::Number(1)));
 
-    // Two rows with one key: the whole replacement fails, and the old rows stand.
-    let mut bad = rows(5, "Cholula");
+    // Two rows with one key in the second table: the first, which was good and in already, stays as it was too.
+    let (good, mut bad) = (rows(4, "Atlixco"), rows(5, "Cholula"));
     bad[4].key = bad[0].key.clone();
-    assert!(store.replace_table("beneleit", "coverage", &bad, &mut |_| {}).await.is_err());
+    let why = store.replace_tables(&[of("bluepoint", &good), of("beneleit", &bad)], &mut |_, _| {}).await.unwrap_err();
+    assert_eq!(why.to_string(), "cannot bring in the table coverage of beneleit");
     assert_eq!(store.table_rows("beneleit", "coverage", None).await.unwrap().len(), 2_500);
-    store.replace_table("beneleit", "coverage", &rows(3, "Cholula"), &mut |_| {}).await.unwrap();
+    assert_eq!(store.table_rows("bluepoint", "coverage", None).await.unwrap().len(), 1);
+
+    let few = rows(3, "Cholula");
+    store.replace_tables(&[of("beneleit", &few)], &mut |_, _| {}).await.unwrap();
     let all = store.table_rows("beneleit", "coverage", None).await.unwrap();
     assert_eq!(all.iter().map(|row| row["orden"].clone()).collect::<Vec<_>>(), [0, 1, 2].map(Value::Number));
     assert_eq!(store.table("bluepoint", "coverage").await.unwrap().unwrap().rows, 1);
+    assert_eq!(database.table_rows().await, 4, "no row stays that nobody reads");
+
+    // Two at once: the rows of one of them are all that is read.
+    let (towns, cities) = (rows(2_500, "Zacatlán"), rows(2_500, "Tehuacán"));
+    let (town, city) = ([of("beneleit", &towns)], [of("beneleit", &cities)]);
+    let (mut tell, mut tell_too) = (|_, _| {}, |_, _| {});
+    let (one, other) = tokio::join!(store.replace_tables(&town, &mut tell), store.replace_tables(&city, &mut tell_too));
+    one.and(other).unwrap();
+    let read = store.table_rows("beneleit", "coverage", None).await.unwrap();
+    let cells = |rows: &[TableRow]| rows.iter().map(|row| row.cells.clone()).collect::<Vec<_>>();
+    assert!(read == cells(&towns) || read == cells(&cities));
+    assert_eq!(database.table_rows().await, 2_501);
 }
 
 async fn everything_is_there_after_a_restart(database: &Database) {
