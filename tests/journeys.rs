@@ -6,7 +6,7 @@ mod shipped;
 
 use std::time::Duration;
 
-use contesta::case::{Case, Folio};
+use contesta::case::{Case, Folio, State};
 use contesta::flow::Request;
 use contesta::flow::action::Verification;
 use contesta::flow::simulator::What;
@@ -286,6 +286,28 @@ fn j8_a_folio_is_followed_up_and_no_other_is_betrayed() {
     assert!(call.has_heard("folio_limite"));
     call.keys("3").listen();
     assert_eq!(call.simulator.place(), "bluepoint.principal/menu", "five tries are enough");
+}
+
+/// P-06: in every state a case may be in, whoever asks for it hears which one it is, and one only.
+#[test]
+fn every_state_of_a_case_is_said() {
+    for (operator, number, request) in
+        [("beneleit", "*2363", "6,1,1,1,1"), ("bluepoint", "7676720827", "2,1,40010023,1")]
+    {
+        let centre = Centre::open();
+        centre.call(number, Some("2225550101"), "2026-03-14T10:00:00").keys(request).listen();
+        let case = centre.cases(operator).remove(0);
+        let look_up = if operator == "beneleit" { "5" } else { "3" };
+        let states = ["folio_abierto", "folio_en_proceso", "folio_escalado", "folio_resuelto", "folio_cerrado"];
+        for (state, prompt) in State::ALL.into_iter().zip(states) {
+            centre.change(&case, state);
+            let mut call = centre.call(number, Some("2225550101"), "2026-03-15T12:00:00");
+            call.keys(look_up).keys(case.folio.as_str()).listen();
+            let said: Vec<&str> = states.into_iter().filter(|prompt| call.has_heard(prompt)).collect();
+            assert_eq!(said, [prompt], "{operator}: {state}");
+            assert_eq!(call.has_heard("folio_vence"), !matches!(state, State::Solved | State::Closed), "{state}");
+        }
+    }
 }
 
 /// J10 (a), (b): silence and garbage come to an end, politely.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use contesta::case::{Case, Folio};
+use contesta::case::{self, Case, Folio, State};
 use contesta::fault::SourceFile;
 use contesta::flow::action::Verification;
 use contesta::flow::simulator::{Line, Press, What};
@@ -29,7 +29,8 @@ use contesta::operator::number::Routes;
 use contesta::operator::{self, Operator};
 use contesta::service::{Services, import};
 use contesta::speech::{self, Say, Word};
-use contesta::store::{CaseFilter, Store, StoredOrder};
+use contesta::store::{CaseFilter, Change, Store, StoredOrder};
+use contesta::value::Values;
 use tokio::runtime::Runtime;
 
 /// Folders of `flows/` that hold an operator.
@@ -159,6 +160,20 @@ impl Centre {
     pub fn cases(&self, operator: &str) -> Vec<Case> {
         let filter = CaseFilter { operator: Some(operator.to_owned()), limit: 1_000, ..CaseFilter::default() };
         self.runtime.block_on(self.store.cases(&filter)).unwrap()
+    }
+
+    /// What an agent would do to a case.
+    pub fn change(&self, case: &Case, state: State) {
+        let update = case::Update {
+            operator: case.open.operator.clone(),
+            folio: case.folio.clone(),
+            state: Some(state),
+            fields: Values::new(),
+            call: CallKey("agente".into()),
+            at: case.open.received,
+        };
+        let changed = self.runtime.block_on(self.store.update_case(&update)).unwrap();
+        assert!(matches!(changed, Change::Done(_)), "{changed:?}");
     }
 
     /// Device and line orders of a folio, as `kind subject`.
