@@ -221,6 +221,7 @@ impl<'c> Walk<'c> {
         let World { to, from, at, outside, .. } = self.world;
         let mut call = self.centre.call_with(to, from, at, outside);
         call.listen();
+        speaks_well(&call);
         for keys in way {
             let since = call.simulator.now().instant;
             call.keys(keys);
@@ -229,6 +230,7 @@ impl<'c> Walk<'c> {
             assert!(lasted < LONGEST, "{way:?}: {lasted:?} until the next question");
             assert!(stop == Stop::ExpectsKey || call.cause().is_some(), "{way:?}: neither a question nor an end");
         }
+        speaks_well(&call);
         call
     }
 
@@ -283,6 +285,7 @@ fn folios(centre: &Centre) -> BTreeSet<String> {
             let mut call = centre.call(to, Some("2221234567"), OPEN);
             call.keys(menu).keys(&folio).keys(keys).listen();
             reached.extend(call.path());
+            speaks_well(&call);
             assert!(call.has_heard("folio_abierto"), "{operator}");
         }
         let nobodys = nobodys(operator);
@@ -358,10 +361,21 @@ fn stories(centre: &Centre) -> BTreeSet<String> {
                 call = centre.call_with(to, Some("2221234567"), OPEN, outside);
             }
             call.keys(&keys).listen();
+            speaks_well(&call);
             reached.extend(call.path());
         }
     }
     reached
+}
+
+/// A text and the value after it make one sentence: «la fecha es el», «el viernes» would not.
+fn speaks_well(call: &Call<'_>) {
+    for said in call.simulator.said() {
+        let words: Vec<&str> = said.split(' ').collect();
+        let doubled =
+            words.windows(2).find(|pair| pair[0] == pair[1] && ["el", "la", "es", "su", "en"].contains(&pair[0]));
+        assert_eq!(doubled, None, "in «{said}»");
+    }
 }
 
 /// A folio with a right check digit that no case has.
