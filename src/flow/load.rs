@@ -1,6 +1,6 @@
 //! From the files of an operator's folder to its [`Flows`], with all faults of all files at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::document::{self, Node, Place};
 use crate::fault::{Fault, Severity, SourceFile};
@@ -12,6 +12,7 @@ use super::graph;
 use super::reader::{Output, Reader, target};
 use super::source::{Source, StepSource};
 use super::step::{self, Kind};
+use super::variables::Variable;
 use super::{Flow, Flows, GlobalKey, Step};
 
 /// Reads the flows among `files`: every `.toml` of the operator's folder but the operator's own files and `tests/`.
@@ -131,6 +132,10 @@ fn read_flow<'a>(
         };
         global_keys.extend(does.map(|does| (*digit, does)));
     }
+    // A fault elsewhere may be all that keeps a variable from being read.
+    if !faults.iter().any(|fault| fault.severity == Severity::Error && fault.file == source.file.path) {
+        tell_unread(source, faults);
+    }
     let slot = |name: &str| source.variables.slot(name);
     let flow = start.filter(|_| steps.len() == source.steps.len()).map(|start| Flow {
         id: source.id.clone(),
@@ -173,6 +178,24 @@ fn read_step<'a>(
     // A target that does not exist leaves what it meant unreachable: that is one fault, not two.
     *whole &= !faults.iter().skip(before).any(|fault| fault.severity == Severity::Error);
     (kind, outputs)
+}
+
+/// Warns of what is written down and never read: often the name is misspelt where it should be read, or where it is set. Of a
+/// record (`cuenta.saldo`, `cuenta.vence`) one member is enough.
+fn tell_unread(source: &Source<'_>, faults: &mut Vec<Fault>) {
+    let record = |name: &str| name.split_once('.').map_or(name, |(record, _)| record).to_owned();
+    let given_back = |name: &str| source.outs.iter().any(|(out, _)| out == name);
+    let is_read = |(slot, variable): &(u16, &Variable)| source.reads.has(*slot) || given_back(&variable.name);
+    let read: BTreeSet<String> = source.variables.iter().filter(is_read).map(|(_, one)| record(&one.name)).collect();
+    let mut told = BTreeSet::new();
+    for (slot, variable) in source.variables.iter() {
+        let name = record(&variable.name);
+        if let (false, Some(span)) = (read.contains(&name), source.written.get(&slot))
+            && told.insert(name.clone())
+        {
+            faults.push(Fault::warning(source.file, span.clone(), format!("nothing reads «{name}»")));
+        }
+    }
 }
 
 /// The numbers of operator.toml must lead to flows that can answer a call.

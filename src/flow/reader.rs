@@ -171,8 +171,7 @@ impl<'a, 'l> Reader<'a, 'l> {
     }
 
     pub(crate) fn prompts_at(&mut self, place: Place<'a>) -> Vec<PromptItem> {
-        let scope = &self.flow.variables;
-        prompt::read(place, scope, self.operator, self.faults)
+        prompt::read(place, &self.flow.scope(), self.operator, self.faults)
     }
 
     /// A text with `${…}`, if the option is there. A sensitive variable in it is a fault.
@@ -192,12 +191,12 @@ impl<'a, 'l> Reader<'a, 'l> {
 
     /// As [`Reader::template_at`], where a sensitive variable is allowed.
     pub(crate) fn any_template_at(&mut self, place: Place<'a>, wanted: Option<Kind>) -> Option<Template> {
-        read_template(place, wanted, &self.flow.variables, self.faults)
+        read_template(place, wanted, &self.flow.scope(), self.faults)
     }
 
     /// An expression of kind flag. A sensitive variable in it is a fault.
     pub(crate) fn condition_at(&mut self, place: Place<'a>) -> Option<Expr> {
-        read_condition(place, &self.flow.variables, self.faults)
+        read_condition(place, &self.flow.scope(), self.faults)
     }
 
     /// The variable that an option names; it was declared before steps are read.

@@ -1,5 +1,7 @@
 //! A flow's file as it is written: its head, its steps by name and kind, and the variables they make. No step is read yet.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::document::{Item, Name, Node, Place};
@@ -10,7 +12,7 @@ use crate::value::Kind;
 
 use super::expr;
 use super::step;
-use super::variables::Variables;
+use super::variables::{ReadScope, Reads, Texts, Variables};
 
 /// One file: `[flow]` and `[steps.NAME.KIND]`.
 pub(crate) struct Source<'a> {
@@ -29,6 +31,10 @@ pub(crate) struct Source<'a> {
     pub(crate) outs: Vec<(String, Kind)>,
     pub(crate) steps: Vec<StepSource<'a>>,
     pub(crate) variables: Variables,
+    /// What the flow's expressions read of them, as far as they have been read themselves.
+    pub(crate) reads: Reads,
+    /// Where each variable that somebody wrote down stands first, by slot.
+    pub(crate) written: BTreeMap<u16, Range<usize>>,
 }
 
 /// One step as written.
@@ -70,6 +76,8 @@ impl<'a> Source<'a> {
             outs: Vec::new(),
             steps,
             variables: Variables::default(),
+            reads: Reads::default(),
+            written: BTreeMap::new(),
         }
     }
 
@@ -98,14 +106,14 @@ impl<'a> Source<'a> {
             }
         }
         for (name, kind) in self.read_kinds(head.entries("in", faults), faults) {
-            self.declare(name, kind, faults);
+            self.declare(name, kind, Texts::Any, faults);
             self.inputs.push((name.text.to_owned(), kind));
         }
         for (name, kind) in self.read_kinds(head.entries("vars", faults), faults) {
-            self.declare(name, kind, faults);
+            self.declare(name, kind, Texts::Only(Vec::new()), faults);
         }
         for (name, kind) in self.read_kinds(head.entries("out", faults), faults) {
-            self.declare(name, kind, faults);
+            self.declare(name, kind, Texts::Only(Vec::new()), faults);
             self.outs.push((name.text.to_owned(), kind));
         }
         for (name, place) in head.texts("returns", faults) {
@@ -133,14 +141,22 @@ impl<'a> Source<'a> {
         kinds
     }
 
-    fn declare(&mut self, name: Name<'_>, kind: Kind, faults: &mut Vec<Fault>) {
+    fn declare(&mut self, name: Name<'_>, kind: Kind, texts: Texts, faults: &mut Vec<Fault>) {
         if let Some(message) = bad_variable_name(name.text) {
             faults.push(name.fault(message));
         } else if self.variables.len() >= VARIABLES_MAX {
             faults.push(name.fault(format!("more than {VARIABLES_MAX} variables")));
-        } else if let Err(known) = self.variables.declare(name.text, kind, false) {
-            faults.push(name.fault(clash(name.text, kind, known)));
+        } else {
+            match self.variables.declare(name.text, kind, false, texts) {
+                Ok(slot) => drop(self.written.entry(slot).or_insert_with(|| name.span.clone())),
+                Err(known) => faults.push(name.fault(clash(name.text, kind, known))),
+            }
         }
+    }
+
+    /// The variables as expressions look them up.
+    pub(crate) fn scope(&self) -> ReadScope<'_> {
+        ReadScope { variables: &self.variables, reads: &self.reads }
     }
 
     /// Finds the variables that steps make. `outs` tells what each flow gives back.
@@ -150,10 +166,13 @@ impl<'a> Source<'a> {
         outs: &[(String, Vec<(String, Kind)>)],
         faults: &mut Vec<Fault>,
     ) {
+        let mut widened = Vec::new();
         for source in self.steps.clone() {
-            let mut declared = Declared { operator, outs, found: Vec::new(), doubtful: Vec::new() };
+            let mut declared =
+                Declared { operator, outs, found: Vec::new(), doubtful: Vec::new(), widened: Vec::new() };
             step::declare(source.kind.text, &Body(source.body), &mut declared);
             declared.doubtful.iter().for_each(|name| self.variables.doubt(name));
+            widened.append(&mut declared.widened);
             for found in declared.found {
                 let base = found.name.split('.').next().unwrap_or("");
                 if self.variables.len() >= VARIABLES_MAX {
@@ -162,11 +181,18 @@ impl<'a> Source<'a> {
                 }
                 if let Some(message) = bad_variable_name(base) {
                     faults.push(Fault::error(self.file, found.span, message));
-                } else if let Err(known) = self.variables.declare(&found.name, found.kind, found.sensitive) {
-                    faults.push(Fault::error(self.file, found.span, clash(&found.name, found.kind, known)));
+                } else {
+                    match self.variables.declare(&found.name, found.kind, found.sensitive, found.texts) {
+                        Ok(slot) if found.written => drop(self.written.entry(slot).or_insert(found.span)),
+                        Ok(_) => {}
+                        Err(known) => {
+                            faults.push(Fault::error(self.file, found.span, clash(&found.name, found.kind, known)));
+                        }
+                    }
                 }
             }
         }
+        widened.iter().for_each(|name| self.variables.widen(name));
     }
 }
 
@@ -193,37 +219,59 @@ pub(crate) struct Declared<'o> {
     outs: &'o [(String, Vec<(String, Kind)>)],
     found: Vec<Found>,
     doubtful: Vec<String>,
+    /// Variables that an expression gives a value.
+    widened: Vec<String>,
 }
 
 struct Found {
     name: String,
     kind: Kind,
     sensitive: bool,
-    span: std::ops::Range<usize>,
+    texts: Texts,
+    span: Range<usize>,
+    /// Somebody wrote its name down; otherwise the step has it from its sheet.
+    written: bool,
 }
 
 impl Declared<'_> {
     /// A variable named by the text at `place`.
     pub(crate) fn variable(&mut self, place: Place<'_>, kind: Kind, sensitive: bool) {
         if let Some(name) = place.text(&mut Vec::new()) {
-            self.found.push(Found { name: name.to_owned(), kind, sensitive, span: place.span() });
+            let (name, span) = (name.to_owned(), place.span());
+            self.found.push(Found { name, kind, sensitive, texts: Texts::Any, span, written: true });
         }
     }
 
-    /// A variable named by a key.
-    pub(crate) fn key(&mut self, name: Name<'_>, kind: Kind) {
-        self.found.push(Found { name: name.text.to_owned(), kind, sensitive: false, span: name.span.clone() });
+    /// A variable named by a key, with a value of this kind; `text` is that value when it is a text without expressions.
+    pub(crate) fn key(&mut self, name: Name<'_>, kind: Kind, text: Option<&str>) {
+        let texts = text.map_or(Texts::Any, |text| Texts::Only(vec![text.into()]));
+        let (name, span) = (name.text.to_owned(), name.span.clone());
+        self.found.push(Found { name, kind, sensitive: false, texts, span, written: true });
     }
 
-    /// `base.name` for each of `members`; faults point at `place`.
+    /// A variable named by a key gets whatever an expression comes to.
+    pub(crate) fn assigned(&mut self, name: Name<'_>) {
+        self.widened.push(name.text.to_owned());
+    }
+
+    /// `base.name` for each of `members`; faults point at `place`, where the base is written unless it is the step's own.
     pub(crate) fn record<'m>(
         &mut self,
         base: &str,
         place: Place<'_>,
         members: impl IntoIterator<Item = (&'m str, Kind)>,
     ) {
+        let written = place.text(&mut Vec::new()) == Some(base);
         for (member, kind) in members {
-            self.found.push(Found { name: format!("{base}.{member}"), kind, sensitive: false, span: place.span() });
+            let (name, span) = (format!("{base}.{member}"), place.span());
+            self.found.push(Found { name, kind, sensitive: false, texts: Texts::Any, span, written });
+        }
+    }
+
+    /// The variable of this name, which was found before, holds one of these texts.
+    pub(crate) fn only<'t>(&mut self, name: &str, texts: impl IntoIterator<Item = &'t str>) {
+        if let Some(found) = self.found.iter_mut().rfind(|found| found.name == name) {
+            found.texts = Texts::Only(texts.into_iter().map(Into::into).collect());
         }
     }
 

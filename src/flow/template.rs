@@ -113,9 +113,13 @@ impl Template {
         text
     }
 
-    /// The variables it reads.
-    pub fn reads(&self, found: &mut Vec<Reference>) {
-        self.exprs().for_each(|expr| expr.reads(found));
+    /// The variable it is, when it is one and nothing else.
+    #[must_use]
+    pub fn variable(&self) -> Option<Reference> {
+        match self.pieces.as_slice() {
+            [Piece::Expr(expr)] => expr.variable(),
+            _ => None,
+        }
     }
 
     fn exprs(&self) -> impl Iterator<Item = &Expr> {

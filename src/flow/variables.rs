@@ -1,4 +1,7 @@
-//! The variables of one flow: their names, kinds and places, found before its steps are read.
+//! The variables of one flow: their names, kinds and places, found before its steps are read, and who reads them.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use crate::value::Kind;
 
@@ -17,24 +20,61 @@ pub(crate) struct Variable {
     pub(crate) name: String,
     pub(crate) kind: Kind,
     pub(crate) sensitive: bool,
+    /// What it may hold.
+    pub(crate) texts: Texts,
+}
+
+/// Which texts a variable may hold, as far as its flow can say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Texts {
+    /// Whatever callers key, services answer, or other flows give.
+    Any,
+    /// One of these; none yet when nothing has given it a value.
+    Only(Vec<Box<str>>),
+}
+
+impl Texts {
+    fn widen(&mut self, more: Texts) {
+        match (self, more) {
+            (Self::Any, _) => {}
+            (own, Self::Any) => *own = Self::Any,
+            (Self::Only(own), Self::Only(more)) => {
+                for text in more {
+                    if !own.contains(&text) {
+                        own.push(text);
+                    }
+                }
+            }
+        }
+    }
 }
 
 impl Variables {
     /// Adds a variable, or marks the one there is. `Err` holds the kind it already has when that is another one.
-    pub(crate) fn declare(&mut self, name: &str, kind: Kind, sensitive: bool) -> Result<u16, Kind> {
+    pub(crate) fn declare(&mut self, name: &str, kind: Kind, sensitive: bool, texts: Texts) -> Result<u16, Kind> {
         match self.all.iter().position(|known| known.name == name) {
             Some(place) => {
                 let known = self.all.get_mut(place).filter(|known| known.kind == kind);
                 match known {
-                    Some(known) => known.sensitive |= sensitive,
+                    Some(known) => {
+                        known.sensitive |= sensitive;
+                        known.texts.widen(texts);
+                    }
                     None => return Err(self.all.get(place).map_or(kind, |known| known.kind)),
                 }
                 Ok(u16::try_from(place).unwrap_or(u16::MAX))
             }
             None => {
-                self.all.push(Variable { name: name.to_owned(), kind, sensitive });
+                self.all.push(Variable { name: name.to_owned(), kind, sensitive, texts });
                 Ok(u16::try_from(self.all.len() - 1).unwrap_or(u16::MAX))
             }
+        }
+    }
+
+    /// The variable may hold any text, if there is one of that name.
+    pub(crate) fn widen(&mut self, name: &str) {
+        if let Some(known) = self.all.iter_mut().find(|known| known.name == name) {
+            known.texts = Texts::Any;
         }
     }
 
@@ -53,6 +93,49 @@ impl Variables {
 
     pub(crate) fn get(&self, slot: u16) -> Option<&Variable> {
         self.all.get(usize::from(slot))
+    }
+
+    /// Every variable with its slot.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u16, &Variable)> {
+        (0..).zip(&self.all)
+    }
+}
+
+/// Which variables some expression of the flow reads.
+#[derive(Debug, Default)]
+pub(crate) struct Reads(RefCell<BTreeSet<u16>>);
+
+impl Reads {
+    pub(crate) fn has(&self, slot: u16) -> bool {
+        self.0.borrow().contains(&slot)
+    }
+}
+
+/// The variables as the flow's expressions look them up: what is looked up is read.
+pub(crate) struct ReadScope<'a> {
+    pub(crate) variables: &'a Variables,
+    pub(crate) reads: &'a Reads,
+}
+
+impl Scope for ReadScope<'_> {
+    fn lookup(&self, name: &str) -> Option<Known> {
+        let known = self.variables.lookup(name)?;
+        if let Reference::Slot(slot) = known.reference {
+            self.reads.0.borrow_mut().insert(slot);
+        }
+        Some(known)
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.variables.names()
+    }
+
+    fn is_doubtful(&self, name: &str) -> bool {
+        self.variables.is_doubtful(name)
+    }
+
+    fn texts(&self, reference: Reference) -> Option<Vec<&str>> {
+        self.variables.texts(reference)
     }
 }
 
@@ -78,5 +161,13 @@ impl Scope for Variables {
     fn is_doubtful(&self, name: &str) -> bool {
         let base = name.split('.').next().unwrap_or(name);
         self.doubtful.iter().any(|doubtful| doubtful == name || doubtful == base)
+    }
+
+    fn texts(&self, reference: Reference) -> Option<Vec<&str>> {
+        let Reference::Slot(slot) = reference else { return None };
+        match &self.get(slot)?.texts {
+            Texts::Only(texts) if !texts.is_empty() => Some(texts.iter().map(AsRef::as_ref).collect()),
+            Texts::Only(_) | Texts::Any => None,
+        }
     }
 }

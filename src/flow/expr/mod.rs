@@ -87,6 +87,10 @@ pub trait Scope {
     fn is_doubtful(&self, _name: &str) -> bool {
         false
     }
+    /// The only texts that a variable may hold; `None` when it may hold any.
+    fn texts(&self, _reference: Reference) -> Option<Vec<&str>> {
+        None
+    }
 }
 
 /// The values that names have at run time.
@@ -180,9 +184,21 @@ impl Expr {
         self.node.holds(values)
     }
 
-    /// The variables it reads without asking first whether they are set.
-    pub fn reads(&self, found: &mut Vec<Reference>) {
-        self.node.reads(found);
+    /// The variable it is, when it is one and nothing else.
+    #[must_use]
+    pub fn variable(&self) -> Option<Reference> {
+        match self.node {
+            Node::Variable(reference) => Some(reference),
+            Node::Literal(_)
+            | Node::Not(_)
+            | Node::And(_, _)
+            | Node::Or(_, _)
+            | Node::Compare(_, _, _)
+            | Node::Sum(_, _, _)
+            | Node::Length(_)
+            | Node::StartsWith(_, _)
+            | Node::IsSet(_) => None,
+        }
     }
 }
 
@@ -233,22 +249,6 @@ impl Node {
 
     fn holds(&self, values: &dyn Values) -> bool {
         self.value(values) == Some(Value::Flag(true))
-    }
-
-    fn reads(&self, found: &mut Vec<Reference>) {
-        match self {
-            Self::Literal(_) | Self::IsSet(_) => {}
-            Self::Variable(reference) => found.push(*reference),
-            Self::Not(inner) | Self::Length(inner) => inner.reads(found),
-            Self::And(left, right)
-            | Self::Or(left, right)
-            | Self::Compare(_, left, right)
-            | Self::Sum(_, left, right)
-            | Self::StartsWith(left, right) => {
-                left.reads(found);
-                right.reads(found);
-            }
-        }
     }
 }
 
@@ -309,6 +309,7 @@ mod tests {
             let slot = |slot, kind| Known { reference: Reference::Slot(slot), kind, sensitive: name == "nip" };
             match name {
                 "imei" => Some(slot(0, Kind::Text)),
+                "motivo" => Some(slot(6, Kind::Text)),
                 "intento" => Some(slot(1, Kind::Number)),
                 "tarifa.precio" => Some(slot(2, Kind::Money)),
                 "tercero" => Some(slot(3, Kind::Flag)),
@@ -320,6 +321,10 @@ mod tests {
 
         fn names(&self) -> Vec<&str> {
             vec!["imei", "intento", "tarifa.precio", "tercero", "nip", "vacío"]
+        }
+
+        fn texts(&self, reference: Reference) -> Option<Vec<&str>> {
+            (reference == Reference::Slot(6)).then(|| vec!["robo", "extravio"])
         }
     }
 
@@ -388,6 +393,17 @@ mod tests {
         refuse("intento == 3 4", "«4» is not expected here, the expression should end", 13..14);
         refuse("", "a value is missing at the end", 0..0);
         refuse("intento == 99999999999999999999", "«99999999999999999999» is no number that fits", 11..31);
+    }
+
+    /// `motivo` is set from two texts only: to compare it with a third is a slip that no caller would ever show.
+    #[test]
+    fn what_a_variable_never_holds_is_not_compared_with_it() {
+        assert!(Expr::parse("motivo == 'robo' or motivo != 'extravio'", &Desk).is_ok());
+        refuse("motivo == 'robado'", "«motivo» is never «robado»", 10..18);
+        refuse("'hurto' != motivo", "«motivo» is never «hurto»", 0..7);
+        let suggested = |text| Expr::parse(text, &Desk).unwrap_err().suggestion.unwrap();
+        assert_eq!(suggested("motivo == 'robado'"), "did you mean «robo»?");
+        assert_eq!(suggested("motivo == 'x'"), "it is one of: robo, extravio");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::token::{Token, lex};
-use super::{Comparison, Expr, ExprFault, Known, Node, Scope, fault, fits, kind_name};
+use super::{Comparison, Expr, ExprFault, Known, Node, Reference, Scope, fault, fits, kind_name};
 use crate::fault::did_you_mean;
 use crate::value::{Kind, Value};
 
@@ -127,6 +127,7 @@ impl Parser<'_> {
             Some((Token::Compare(comparison), _)) => *comparison,
             Some(_) | None => return Ok((left, left_kind)),
         };
+        let sign = self.at;
         self.at += 1;
         self.grow()?;
         let (right, right_kind) = self.sum()?;
@@ -139,7 +140,28 @@ impl Parser<'_> {
             let message = format!("a {} has no order: only == and != compare it", kind_name(left_kind));
             return Err(fault(self.span_from(start), message));
         }
+        match (&left, &right) {
+            (Node::Variable(reference), Node::Literal(Value::Text(text))) => {
+                self.may_hold(*reference, text, sign.saturating_sub(1), sign + 1)?;
+            }
+            (Node::Literal(Value::Text(text)), Node::Variable(reference)) => {
+                self.may_hold(*reference, text, sign + 1, sign.saturating_sub(1))?;
+            }
+            (_, _) => {}
+        }
         Ok((Node::Compare(comparison, Box::new(left), Box::new(right)), Kind::Flag))
+    }
+
+    /// A fault at the text when the variable never holds it; `variable` and `literal` are their tokens.
+    fn may_hold(&self, reference: Reference, text: &str, variable: usize, literal: usize) -> Result<(), ExprFault> {
+        let Some(texts) = self.scope.texts(reference).filter(|texts| !texts.contains(&text)) else { return Ok(()) };
+        let span = self.tokens.get(literal).map_or(0..self.end, |(_, span)| span.clone());
+        let name = if let Some((Token::Word(name), _)) = self.tokens.get(variable) { name } else { "the variable" };
+        let near = did_you_mean(text, texts.iter().copied()).map(|near| format!("did you mean «{near}»?"));
+        Err(ExprFault {
+            suggestion: near.or_else(|| Some(format!("it is one of: {}", texts.join(", ")))),
+            ..fault(span, format!("«{name}» is never «{text}»"))
+        })
     }
 
     fn sum(&mut self) -> Parsed {

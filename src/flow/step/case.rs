@@ -10,6 +10,7 @@ use super::ask::shown;
 use super::{After, Input, Leave, Next, Opt, Out, Pace, Shape, Sheet, StepKind, opt, out};
 use crate::case::{self, Folio, State};
 use crate::flow::action::{Answer, Request};
+use crate::flow::expr::Scope as _;
 use crate::flow::reader::Reader;
 use crate::flow::source::{Body, Declared};
 use crate::flow::template::Template;
@@ -18,7 +19,6 @@ use crate::operator::due;
 use crate::value::{Kind, Values};
 
 const OPS: &[&str] = &["open", "update", "find"];
-const STATES: [State; 5] = [State::Open, State::InProgress, State::Escalated, State::Solved, State::Closed];
 const OPTIONS: &[Opt] = &[
     opt("op", Shape::OneOf(OPS), "What is done."),
     opt("kind", Shape::Text, "open: a kind of operator.toml; its deadline counts from now."),
@@ -26,7 +26,7 @@ const OPTIONS: &[Opt] = &[
     opt("fields", Shape::Templates, "open, update: what the case holds; what is unset is left out."),
     opt("idempotency", Shape::Template, "open: the same key opens the same case (this call and step)."),
     opt("folio", Shape::Template, "update, find: which case."),
-    opt("state", Shape::Text, "update: its new state (en proceso, escalado, resuelto, cerrado)."),
+    opt("state", Shape::Text, "update: its new state (en_proceso, escalado, resuelto, cerrado)."),
     opt("timeout", Shape::Duration, "How long the store may take (5s)."),
     opt("into", Shape::Variable, "open, find: gets `folio`, `estado`, `vence`; find also `tipo`, `recibido`, `siguiente` (case)."),
 ];
@@ -82,6 +82,7 @@ impl StepKind for CaseStep {
         let place = body.get("into").or_else(|| body.get("op"));
         if let Some(place) = place {
             declared.record(base, place, members.iter().copied());
+            declared.only(&format!("{base}.estado"), State::ALL.iter().map(|state| state.as_str()));
         }
     }
 
@@ -251,6 +252,12 @@ fn read_open(reader: &mut Reader<'_, '_>) -> Option<Op> {
                     reader.faults.push(fault.did_you_mean(literal, declared.subkinds.iter().map(String::as_str)));
                 } else if declared.subkinds.is_empty() {
                     reader.fault(place, format!("«{}» has no sub-kinds", declared.name));
+                } else if let Some(texts) = template.variable().and_then(|variable| reader.flow.variables.texts(variable))
+                    && let Some(stranger) = texts.iter().find(|text| !subkind_fits(text, &declared.subkinds))
+                {
+                    let message = format!("this may be «{stranger}», which is no sub-kind of «{}»", declared.name);
+                    let subkinds = declared.subkinds.iter().map(String::as_str);
+                    reader.faults.push(place.fault(message).did_you_mean(stranger, subkinds));
                 }
             }
             (None, None) if !declared.subkinds.is_empty() => {
@@ -274,9 +281,9 @@ fn read_update(reader: &mut Reader<'_, '_>) -> Option<Op> {
     {
         state = State::from_str(text).ok();
         if state.is_none() {
-            let names: Vec<String> = STATES.iter().map(ToString::to_string).collect();
+            let names = State::ALL.map(State::as_str);
             let fault = place.fault(format!("unknown state «{text}»; known: {}", names.join(", ")));
-            reader.faults.push(fault.did_you_mean(text, names.iter().map(String::as_str)));
+            reader.faults.push(fault.did_you_mean(text, names));
         }
     }
     let fields = read_fields(reader);

@@ -76,7 +76,7 @@ impl StepKind for Notify {
         let to = reader.option("to").map(|place| reader.template_at(place, Some(Kind::Text)));
         let folio = match reader.option("folio") {
             Some(place) => Some(reader.template_at(place, Some(Kind::Text))),
-            None => reader.slot("folio").map(|_| Template::parse("${folio}", &reader.flow.variables).ok()),
+            None => reader.slot("folio").map(|_| Template::parse("${folio}", &reader.flow.scope()).ok()),
         };
         reader.output("queued");
         reader.output("no_address");
@@ -260,7 +260,7 @@ fn read_text(reader: &mut Reader<'_, '_>, place: Place<'_>, name: &str) -> Optio
         reader.faults.push(fault.did_you_mean(name, templates.keys().map(String::as_str)));
         return None;
     };
-    match Template::parse(text, &reader.flow.variables) {
+    match Template::parse(text, &reader.flow.scope()) {
         Ok(template) if template.is_sensitive() => {
             reader.fault(place, format!("the template «{name}» uses a sensitive variable"));
             None

@@ -36,10 +36,12 @@ impl StepKind for Set {
         for (name, place) in values.entries(&mut Vec::new()) {
             match &place.node.item {
                 // One expression and nothing else, even when it is not closed: its kind is not for us to guess.
-                Item::Text(text) if text.starts_with("${") && !text.trim_end_matches('}').contains('}') => {}
-                Item::Text(_) => declared.key(name, Kind::Text),
-                Item::Integer(_) => declared.key(name, Kind::Number),
-                Item::Flag(_) => declared.key(name, Kind::Flag),
+                Item::Text(text) if text.starts_with("${") && !text.trim_end_matches('}').contains('}') => {
+                    declared.assigned(name);
+                }
+                Item::Text(text) => declared.key(name, Kind::Text, (!text.contains("${")).then_some(text.as_str())),
+                Item::Integer(_) => declared.key(name, Kind::Number, None),
+                Item::Flag(_) => declared.key(name, Kind::Flag, None),
                 Item::Float(_) | Item::Datetime(_) | Item::Array(_) | Item::Table(_) => {}
             }
         }
