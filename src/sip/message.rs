@@ -111,14 +111,16 @@ enum Start {
     Response { status: u16 },
 }
 
+/// One header line.
 #[derive(Clone, Copy, Debug)]
-struct Field {
+pub(super) struct Field {
     name: Name,
     value: Span,
 }
 
+/// Where a part of the bytes stands.
 #[derive(Clone, Copy, Debug, Default)]
-struct Span {
+pub(super) struct Span {
     start: usize,
     end: usize,
 }
@@ -128,7 +130,7 @@ impl Message {
     /// noise. Bytes behind the body are left out (RFC 3261 §18.3).
     #[must_use]
     pub fn scan(datagram: Bytes) -> Option<Self> {
-        let mut lines = Lines { bytes: &datagram, at: 0 };
+        let mut lines = Lines::new(&datagram);
         // RFC 3261 §7.5: empty lines before the start line are ignored.
         let first = loop {
             let line = lines.next()?;
@@ -178,6 +180,8 @@ impl Message {
         let Some(value) = self.value(Name::ContentLength) else { return };
         match content_length::parse(value) {
             Ok(length) if length <= self.body.end - self.body.start => self.body.end = self.body.start + length,
+            // Whoever announces such a body shall not be asked for the rest of it.
+            Ok(MESSAGE_SIZE_MAX..) => self.fault = self.fault.or(Some(Fault::TooLarge)),
             Ok(_) => self.fault = self.fault.or(Some(Fault::ShortBody)),
             Err(malformed) => self.fault = self.fault.or(Some(Fault::Malformed(malformed))),
         }
@@ -243,8 +247,26 @@ impl Message {
     }
 }
 
+impl Field {
+    pub(super) fn name(&self) -> Name {
+        self.name
+    }
+
+    pub(super) fn value(&self) -> Span {
+        self.value
+    }
+}
+
 impl Span {
-    fn of(self, bytes: &[u8]) -> &[u8] {
+    pub(super) fn start(self) -> usize {
+        self.start
+    }
+
+    pub(super) fn end(self) -> usize {
+        self.end
+    }
+
+    pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
         bytes.get(self.start..self.end).unwrap_or_default()
     }
 
@@ -254,13 +276,17 @@ impl Span {
 }
 
 /// Lines ended by CRLF. A bare LF is taken as well: it costs nothing, and test tools send it.
-struct Lines<'a> {
+pub(super) struct Lines<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-impl Lines<'_> {
-    fn next(&mut self) -> Option<Span> {
+impl<'a> Lines<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    pub(super) fn next(&mut self) -> Option<Span> {
         let rest = self.bytes.get(self.at..).filter(|rest| !rest.is_empty())?;
         let start = self.at;
         let Some(length) = rest.iter().position(|&byte| byte == b'\n') else {
@@ -314,7 +340,8 @@ fn more_digits(status: &[u8]) -> bool {
     status.get(3).is_some_and(u8::is_ascii_digit)
 }
 
-fn read_field(line: &[u8], start: usize) -> Option<Field> {
+/// Reads a header line that begins at `start`; `None` without a colon, or with a name that is no token.
+pub(super) fn read_field(line: &[u8], start: usize) -> Option<Field> {
     let colon = line.iter().position(|&byte| byte == b':')?;
     let name = trim(line.get(..colon)?);
     if name.is_empty() || !name.iter().copied().all(is_token) {
@@ -363,6 +390,7 @@ mod tests {
             ("OPTIONS sip:a SIP/2.0\r\n folds nothing\r\n\r\n", Fault::HeaderLine),
             ("OPTIONS sip:a SIP/2.0\r\nTo: sip:a", Fault::Truncated),
             ("OPTIONS sip:a SIP/2.0\r\nl: 9\r\n\r\nshort", Fault::ShortBody),
+            ("OPTIONS sip:a SIP/2.0\r\nl: 65535\r\n\r\nshort", Fault::TooLarge),
         ];
         for (text, expected) in table {
             assert_eq!(scan(text).fault(), Some(expected), "{text}");

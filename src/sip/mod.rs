@@ -2,13 +2,14 @@
 //! (RFC 3261, RFC 3581, RFC 6026). Read RFC 3261 §17.2 and §12 first.
 //!
 //! [`UserAgent`] is the whole module's face; `Action`, `Event` and `Invitation` are its words. Below it, bottom up: `cursor`
-//! reads bytes, `message` finds lines, `header/*` reads one header each, `envelope` checks what every request needs,
+//! reads bytes, `framing` finds messages in a stream, `message` finds lines, `header/*` reads one header each, `envelope` checks what every request needs,
 //! `transaction/*` are the four machines of §17, `dialog` is §12, `transport` says who is at the other end, `writer` builds messages.
 
 pub mod action;
 pub mod cursor;
 pub mod dialog;
 pub mod envelope;
+pub mod framing;
 pub mod header;
 pub mod message;
 pub mod method;

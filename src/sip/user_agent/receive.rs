@@ -33,9 +33,14 @@ const FULL_RETRY_AFTER: u32 = 30;
 impl UserAgent {
     pub(super) fn receive(&mut self, now: Instant, source: Peer, message: Bytes, out: &mut Vec<Action>) {
         let Some(message) = Message::scan(message) else { return };
+        let endless = source.transport.is_stream() && message.value(Name::ContentLength).is_none();
         match message.start_line() {
+            StartLine::Response { .. } if endless => {}
             StartLine::Response { .. } => self.receive_response(now, source, &message, out),
-            StartLine::Request { method, .. } => match Envelope::read(&message) {
+            StartLine::Request { method, .. } => match Envelope::read(&message).and_then(|envelope| {
+                // RFC 3261 §18.3: over a stream nobody knows where such a message ends.
+                if endless { Err(Fault::Missing(Name::ContentLength)) } else { Ok(envelope) }
+            }) {
                 Ok(envelope) => self.receive_request(now, source, &message, &envelope, out),
                 // RFC 3261 §17.1.1.3: nothing ever answers an ACK.
                 Err(_) if method == Method::Ack => {}
