@@ -171,7 +171,7 @@ fn our_own_requests_are_sent_once_over_a_connection() {
     let (leg, invite) = dial(&mut line, "sip", Transport::Tcp);
     let refused = line.receive(response(&invite, 486, "far", "", ""));
     assert_eq!(events(&refused), [Event::Ended { leg, cause: EndCause::RemoteRefused(486) }]);
-    assert_eq!(ways(&refused), [(format!("tcp:{PEER}"), None)], "the ACK goes where the INVITE went");
+    assert_eq!(ways(&refused), [(format!("tcp:{PEER}"), Some(1))], "the ACK goes by the connection that answered");
     line.advance(Duration::ZERO);
     assert_eq!(line.agent.transactions(), 0, "timer D is zero");
 }
@@ -211,4 +211,86 @@ fn an_answer_by_a_new_connection_counts() {
     assert_eq!(first_lines(&actions), ["ACK sip:bob@192.0.2.20:5062;transport=tcp"]);
     assert_eq!(ways(&actions), [("tcp:192.0.2.20:5062".to_owned(), Some(2))]);
     assert_eq!(events(&actions), [Event::Answered { leg, body: Bytes::from_static(ANSWER.as_bytes()) }]);
+}
+
+/// An INVITE of ours whose offer makes it larger than a datagram should be.
+fn dial_large(line: &mut Line) -> (contesta::ids::LegId, Vec<Action>) {
+    let invite = Invite {
+        target: format!("sip:*2363@{PEER}"),
+        destination: Peer::udp(PEER.parse().unwrap()),
+        from: "sip:test@example.com".to_owned(),
+        offer: Bytes::from(format!("{OFFER}{}", "a=candidate:1 1 UDP 1 192.0.2.10 4000 typ host\r\n".repeat(30))),
+    };
+    let mut leg = contesta::ids::LegId(0);
+    let actions = line.ask(|agent, now, out| leg = agent.invite(now, invite, out));
+    (leg, actions)
+}
+
+fn undelivered(line: &mut Line, message: &Bytes) -> Vec<Action> {
+    line.ask(|agent, now, out| agent.handle_undelivered(now, message.clone(), out))
+}
+
+/// RFC 3261 §18.1.1: over TCP with that in its Via; when there is none, over UDP after all, with its timers.
+#[test]
+fn a_large_request_goes_over_tcp_and_back_to_udp_where_there_is_none() {
+    let mut line = line(Transport::Tcp);
+    let (_, actions) = dial_large(&mut line);
+    assert_eq!(ways(&actions), [(format!("tcp:{PEER}"), None)]);
+    let tcp = sent(&actions)[0].clone();
+    assert!(header(&tcp, "Via").unwrap().starts_with("SIP/2.0/TCP 192.0.2.10:5060;branch=z9hG4bK"), "{tcp:?}");
+    assert_eq!(line.advance(Duration::from_secs(3)), [], "a connection is given its time");
+
+    let actions = undelivered(&mut line, &tcp);
+    assert_eq!(ways(&actions), [(format!("udp:{PEER}"), None)]);
+    let udp = sent(&actions)[0].clone();
+    assert_eq!(String::from_utf8_lossy(&tcp).replacen("/TCP", "/UDP", 1), String::from_utf8_lossy(&udp));
+    let repeated = line.advance(Duration::from_secs(1));
+    assert_eq!(repeated.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [3_500], "timer A from then on");
+    assert_eq!(undelivered(&mut line, &tcp), [], "told of twice");
+
+    // The host is known for that for a while.
+    let (_, actions) = dial_large(&mut line);
+    assert_eq!(ways(&actions), [(format!("udp:{PEER}"), None)]);
+    line.advance(Duration::from_secs(600));
+    let (leg, actions) = dial_large(&mut line);
+    assert_eq!(ways(&actions), [(format!("tcp:{PEER}"), None)]);
+
+    // Once it was answered, nothing goes back.
+    let tcp = sent(&actions)[0].clone();
+    let ringing = line.receive(response(&tcp, 180, "far", "", ""));
+    assert_eq!(events(&ringing), [Event::Ringing { leg, status: 180, body: Bytes::new() }]);
+    let cancel = line.ask(|agent, now, out| agent.hangup(now, leg, "", out));
+    assert_eq!(ways(&cancel), [(format!("tcp:{PEER}"), Some(1))], "by the connection that the 180 came by");
+    assert!(header(&sent(&cancel)[0], "Via").unwrap().starts_with("SIP/2.0/TCP "));
+}
+
+/// Whoever is not reachable by TCP cannot be answered there.
+#[test]
+fn without_a_tcp_listener_a_large_request_stays_on_udp() {
+    let mut line = Line::new();
+    assert_eq!(ways(&dial_large(&mut line).1), [(format!("udp:{PEER}"), None)]);
+}
+
+/// RFC 3261 §8.1.3.1: as if 503 had come. A BYE that cannot be delivered ends its leg at once.
+#[test]
+fn what_cannot_be_delivered_ends_without_waiting() {
+    let mut line = line(Transport::Tcp);
+    let (leg, invite) = dial(&mut line, "sip", Transport::Tcp);
+    let ended = undelivered(&mut line, &invite);
+    assert_eq!(ended, [Action::Event(Event::Ended { leg, cause: EndCause::RemoteRefused(503) })]);
+
+    let mut call = Call::new("away");
+    let leg = line.invited(&call);
+    let accepted = line.accept(leg);
+    let ok = sent(&accepted)[0].clone();
+    assert_eq!(undelivered(&mut line, &ok), [], "a 200 is sent again by its own timer");
+    call.to_tag = peer::to_tag(&ok);
+    line.receive(call.request("ACK", 1, "ack", "", ""));
+    assert_eq!(line.agent.flows_in_use(), [FIRST].into());
+    let bye = line.ask(|agent, now, out| agent.hangup(now, leg, "", out));
+    let ended = undelivered(&mut line, &sent(&bye)[0]);
+    assert_eq!(ended, [Action::Event(Event::Ended { leg, cause: EndCause::LocalBye })]);
+    assert_eq!(line.agent.flows_in_use(), [].into());
+    line.advance(MINUTE);
+    assert_eq!((line.agent.transactions(), line.agent.dialogs()), (0, 0));
 }

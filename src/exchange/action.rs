@@ -21,6 +21,13 @@ pub enum Input {
         /// Its bytes.
         bytes: Bytes,
     },
+    /// This message of [`Output::Send`] could not be sent: its connection is gone, and no other can be made.
+    Undelivered {
+        /// Where it should have gone.
+        destination: Peer,
+        /// The message.
+        bytes: Bytes,
+    },
     /// The answer to [`Output::OpenMedia`]: where the far end should send to, or why there is no socket.
     MediaOpened {
         /// Which leg.

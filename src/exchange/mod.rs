@@ -14,7 +14,7 @@ use tracing::{Span, debug, error, info, info_span, warn};
 use crate::call::{self, Call, Invited};
 use crate::ids::{Ids, LegId};
 use crate::now::Now;
-use crate::sip::{self, Invitation, Rejection, UserAgent};
+use crate::sip::{self, Flow, Invitation, Rejection, UserAgent};
 
 pub mod action;
 pub mod snapshot;
@@ -97,6 +97,11 @@ impl Exchange {
                 }
                 self.dispatch(now, None, out);
             }
+            Input::Undelivered { destination, bytes } => {
+                debug!(peer = %destination, "a message could not be delivered");
+                self.user_agent.handle_undelivered(now.instant, bytes, &mut self.sip_actions);
+                self.dispatch(now, None, out);
+            }
             Input::MediaOpened { leg, local } => {
                 let event = match local {
                     Ok(local) => call::Event::MediaOpened(local),
@@ -168,6 +173,12 @@ impl Exchange {
             self.with_call(now, leg, |call, actions| call.handle_timeout(now, actions));
             self.dispatch(now, Some(leg), out);
         }
+    }
+
+    /// The connections that calls depend on.
+    #[must_use]
+    pub fn flows_in_use(&self) -> BTreeSet<Flow> {
+        self.user_agent.flows_in_use()
     }
 
     /// Calls that have begun and have no record yet.

@@ -9,7 +9,7 @@ use super::envelope::{Envelope, ResponseEnvelope};
 use super::header::{Malformed, Name, contact, cseq, max_forwards, route::Route, via};
 use super::message::Message;
 use super::method::Method;
-use super::transport::{Listeners, Peer, Transport};
+use super::transport::{Flow, Listeners, Peer, Transport};
 use super::uri::{Scheme, Uri};
 use super::writer::Writer;
 
@@ -136,6 +136,12 @@ impl Dialog {
     #[must_use]
     pub fn remote_tag(&self) -> &[u8] {
         &self.remote_tag
+    }
+
+    /// The connection or socket that the peer's messages came by last.
+    #[must_use]
+    pub fn flow(&self) -> Option<Flow> {
+        self.source.flow
     }
 
     /// Whether our Contact within it is a SIPS URI.
@@ -291,7 +297,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::sip::transport::{Flow, Listener};
+    use crate::sip::transport::Listener;
 
     const SOURCE: &str = "198.51.100.7:6060";
 

@@ -143,6 +143,24 @@ pub fn write(transport: Transport, sent_by: SocketAddr, branch: &str, out: &mut 
     out.extend_from_slice(format!("SIP/2.0/{transport} {sent_by};branch={branch};rport").as_bytes());
 }
 
+/// A request of ours with another transport and sent-by in the Via that [`write`] put on top (RFC 3261 §18.1.1); `None` when there is
+/// none.
+#[must_use]
+pub fn rewritten(request: &[u8], transport: Transport, sent_by: SocketAddr) -> Option<Vec<u8>> {
+    let start = find(request, b"\r\nVia: SIP/2.0/")?;
+    let (before, rest) = request.split_at_checked(start)?;
+    let (_, after) = rest.split_at_checked(find(rest, b";branch=")?)?;
+    let mut out = Vec::with_capacity(request.len() + 16);
+    out.extend_from_slice(before);
+    out.extend_from_slice(format!("\r\nVia: SIP/2.0/{} {sent_by}", transport.name()).as_bytes());
+    out.extend_from_slice(after);
+    Some(out)
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
 fn read_sent_by<'a>(cursor: &mut Cursor<'a>) -> Result<(Host<'a>, Option<u16>), &'static str> {
     let host = cursor.take_while(|byte| !is_lws(byte) && !matches!(byte, b';' | b','));
     let (host, mut port) = parse_host_port(host).ok_or("bad sent-by")?;
@@ -250,6 +268,19 @@ mod tests {
         assert_eq!((via.host, via.port), (Host::V6(b"2001:db8::1"), Some(5060)));
         assert!(via.has_unique_branch());
         assert_eq!(via.parameters.get("rport"), Some(None));
+    }
+
+    #[test]
+    fn our_own_is_rewritten_for_another_transport() {
+        let request =
+            |via: &str| format!("INVITE sip:a@b SIP/2.0\r\nVia: {via};branch=z9hG4bK1;rport\r\nTo: x\r\n\r\nbody");
+        let tcp = rewritten(
+            request("SIP/2.0/UDP 192.0.2.1:5060").as_bytes(),
+            Transport::Tcp,
+            "192.0.2.1:5070".parse().unwrap(),
+        );
+        assert_eq!(tcp.unwrap(), request("SIP/2.0/TCP 192.0.2.1:5070").as_bytes());
+        assert_eq!(rewritten(b"INVITE sip:a@b SIP/2.0\r\n\r\n", Transport::Tcp, SOURCE.parse().unwrap()), None);
     }
 
     #[test]

@@ -66,6 +66,12 @@ impl Client {
         }
     }
 
+    /// Whether no final response came yet.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Trying { .. } | State::Proceeding { .. })
+    }
+
     /// When to wake, and for which timer.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, char)> {

@@ -4,9 +4,8 @@ use std::time::Instant;
 
 use tracing::debug;
 
+use super::UserAgent;
 use super::leg::Stage;
-use super::transactions::{ClientMachine, ClientTransaction};
-use super::{UserAgent, send};
 use crate::ids::LegId;
 use crate::sip::action::{Action, EndCause, Event};
 use crate::sip::dialog::Dialog;
@@ -14,7 +13,6 @@ use crate::sip::header::reason;
 use crate::sip::method::Method;
 use crate::sip::refusal::SDP;
 use crate::sip::timers::{ClientId, Owner};
-use crate::sip::transaction::client::Client;
 
 /// What `hangup` refuses an unanswered INVITE with.
 const DECLINE: u16 = 603;
@@ -77,14 +75,7 @@ impl UserAgent {
         }
         writer.text("User-Agent", &self.settings.user_agent);
         let request = writer.finish(SDP, b"");
-        send(destination, request.clone(), out);
-        let machine = ClientMachine::Other(Client::new(self.timing.over(destination.transport), now, request));
-        self.insert_client(id, ClientTransaction { machine, destination, leg, armed: None });
-    }
-
-    pub(super) fn insert_client(&mut self, id: ClientId, client: ClientTransaction) {
-        self.clients.insert(id, client);
-        self.arm_client(id);
+        self.begin_client(now, id, leg, None, (destination, request), out);
     }
 
     /// Brings the timer index up to date with a client transaction.

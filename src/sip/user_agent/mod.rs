@@ -4,9 +4,10 @@
 //! §14 (re-INVITE), §15 (BYE), with RFC 6026, RFC 3581 and RFC 3311. It does not read SDP, route calls or open sockets.
 //!
 //! `receive` takes requests, `within` those of a dialog, `answer` is what the exchange says to them, `originate` is our own
-//! INVITE, `finish` ends legs, `timeout` fires timers.
+//! INVITE, `deliver` sends what is ours and hears that it could not be, `finish` ends legs, `timeout` fires timers.
 
 mod answer;
+mod deliver;
 mod finish;
 mod leg;
 mod originate;
@@ -15,7 +16,7 @@ mod timeout;
 mod transactions;
 mod within;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ use crate::sip::action::{Action, Invite, Rejection, Why};
 use crate::sip::dialog::LocalTag;
 use crate::sip::timers::{Owner, Timers};
 use crate::sip::transaction::Timing;
-use crate::sip::transport::{Listener, Listeners, Peer, Transport};
+use crate::sip::transport::{Flow, Listener, Listeners, Peer, Transport};
 
 use leg::{Leg, Stage};
 use transactions::{Clients, Servers};
@@ -95,6 +96,7 @@ pub struct UserAgent {
     servers: Servers,
     clients: Clients,
     timers: Timers,
+    udp_only: deliver::UdpOnly,
 }
 
 impl UserAgent {
@@ -114,6 +116,7 @@ impl UserAgent {
             servers: Servers::default(),
             clients: Clients::new(),
             timers: Timers::default(),
+            udp_only: deliver::UdpOnly::default(),
         }
     }
 
@@ -121,6 +124,20 @@ impl UserAgent {
     /// what is not SIP is dropped silently.
     pub fn handle_message(&mut self, now: Instant, source: Peer, message: Bytes, out: &mut Vec<Action>) {
         self.receive(now, source, message, out);
+    }
+
+    /// Takes note that a message could not be sent: there is no connection any more, and none can be made. A request ends as if
+    /// 503 had come (RFC 3261 §8.1.3.1), unless it can be tried over UDP; for a response its sender has to ask again.
+    pub fn handle_undelivered(&mut self, now: Instant, message: Bytes, out: &mut Vec<Action>) {
+        self.undelivered(now, message, out);
+    }
+
+    /// The connections that something depends on: dialogs, and requests of ours. Closing another one harms nobody.
+    #[must_use]
+    pub fn flows_in_use(&self) -> BTreeSet<Flow> {
+        let dialogs = self.legs.values().filter_map(|leg| leg.dialog.as_ref()?.flow());
+        let requests = self.clients.values().filter_map(|client| client.destination.flow);
+        dialogs.chain(requests).collect()
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next, and why. `None` only when no timer is set.

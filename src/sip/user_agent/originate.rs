@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::finish::branch;
 use super::leg::{Leg, Outgoing, Stage};
-use super::transactions::{Acknowledged, ClientMachine, ClientTransaction, Originated};
+use super::transactions::{Acknowledged, ClientMachine, Originated};
 use super::{UserAgent, send};
 use crate::ids::LegId;
 use crate::sip::action::{Action, EndCause, Event, Invite};
@@ -15,8 +15,7 @@ use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::refusal::SDP;
 use crate::sip::timers::ClientId;
-use crate::sip::transaction::client::Client;
-use crate::sip::transaction::invite_client::{Answer, InviteClient};
+use crate::sip::transaction::invite_client::Answer;
 use crate::sip::transport::Peer;
 use crate::sip::uri::Uri;
 use crate::sip::writer::Writer;
@@ -49,11 +48,7 @@ impl UserAgent {
         writer.text("Allow", Method::ALLOWED);
         writer.text("User-Agent", &self.settings.user_agent);
         let request = writer.finish(SDP, &invite.offer);
-        send(destination, request.clone(), out);
-        let machine = InviteClient::new(self.timing.over(destination.transport), now, request);
-        let machine = ClientMachine::Invite(machine, Box::new(originated));
-        let transaction = ClientTransaction { machine, destination, leg: Some(id), armed: None };
-        self.insert_client(client, transaction);
+        self.begin_client(now, client, Some(id), Some(Box::new(originated)), (destination, request), out);
         let stage = Stage::Outgoing(Outgoing { client, hangup: None, cancelled_until: None });
         self.insert_leg(id, Leg { tag, stage, dialog: None, pending: None, unacknowledged: None, armed: None });
         id
@@ -102,10 +97,7 @@ impl UserAgent {
         }
         let request = writer.finish(SDP, b"");
         let destination = transaction.destination;
-        send(destination, request.clone(), out);
-        let machine = ClientMachine::Other(Client::new(self.timing.over(destination.transport), now, request));
-        let transaction = ClientTransaction { machine, destination, leg: None, armed: None };
-        self.insert_client(ClientId { cancel: true, ..client }, transaction);
+        self.begin_client(now, ClientId { cancel: true, ..client }, None, None, (destination, request), out);
         if let Some(Leg { stage: Stage::Outgoing(outgoing), .. }) = self.legs.get_mut(&id) {
             outgoing.cancelled_until = Some(now + self.timing.give_up());
         }
@@ -119,6 +111,7 @@ impl UserAgent {
         let Some(LocalTag(branch)) = digits.and_then(LocalTag::parse) else { return };
         let id = ClientId { branch, cancel: envelope.cseq.method == Method::Cancel };
         let Some(client) = self.clients.get_mut(&id) else { return };
+        client.delivered(source);
         match &mut client.machine {
             ClientMachine::Invite(..) if envelope.cseq.method == Method::Invite => {
                 self.receive_answer(now, id, source, message, &envelope, out);

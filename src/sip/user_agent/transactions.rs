@@ -8,12 +8,12 @@ use bytes::Bytes;
 use crate::ids::LegId;
 use crate::sip::dialog::LocalTag;
 use crate::sip::timers::ClientId;
-use crate::sip::transaction::Fired;
 use crate::sip::transaction::client::Client;
 use crate::sip::transaction::invite_client::InviteClient;
 use crate::sip::transaction::invite_server::InviteServer;
 use crate::sip::transaction::key::Key;
 use crate::sip::transaction::server::Server;
+use crate::sip::transaction::{Fired, Timing};
 use crate::sip::transport::Peer;
 
 /// The machine of a peer's request.
@@ -148,6 +148,8 @@ pub struct ClientTransaction {
     pub destination: Peer,
     /// The leg it belongs to; over or unknown for a BYE that nobody waits for.
     pub leg: Option<LegId>,
+    /// What to send, and where, if this cannot be delivered: the same request over UDP, when it was too large for that.
+    pub fallback: Option<Box<(Peer, Bytes)>>,
     /// Its deadline in the timer index.
     pub armed: Option<Instant>,
 }
@@ -187,7 +189,42 @@ pub struct Acknowledged {
     pub destination: Peer,
 }
 
+impl ClientTransaction {
+    /// The far end has the request: it answered, and by which connection. ACK and CANCEL go there too.
+    pub fn delivered(&mut self, source: Peer) {
+        self.fallback = None;
+        let same_host = self.destination.address.ip() == source.address.ip();
+        if source.transport.is_reliable() && source.transport == self.destination.transport && same_host {
+            self.destination.flow = source.flow;
+        }
+    }
+}
+
 impl ClientMachine {
+    /// The machine of this request, which is sent now for the first time.
+    pub fn new(timing: Timing, now: Instant, request: Bytes, originated: Option<Box<Originated>>) -> Self {
+        match originated {
+            Some(originated) => Self::Invite(InviteClient::new(timing, now, request), originated),
+            None => Self::Other(Client::new(timing, now, request)),
+        }
+    }
+
+    /// Begins again with a request that is sent now.
+    pub fn restart(&mut self, timing: Timing, now: Instant, request: Bytes) {
+        match self {
+            Self::Invite(machine, _) => *machine = InviteClient::new(timing, now, request),
+            Self::Other(machine) => *machine = Client::new(timing, now, request),
+        }
+    }
+
+    /// Whether no final answer came yet.
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Invite(machine, _) => machine.is_open(),
+            Self::Other(machine) => machine.is_open(),
+        }
+    }
+
     /// When to wake, and for which timer.
     pub fn poll_timeout(&self) -> Option<(Instant, char)> {
         match self {
