@@ -143,7 +143,7 @@ pub fn write(transport: Transport, sent_by: SocketAddr, branch: &str, out: &mut 
     out.extend_from_slice(format!("SIP/2.0/{transport} {sent_by};branch={branch};rport").as_bytes());
 }
 
-/// A request of ours with another transport and sent-by in the Via that [`write`] put on top (RFC 3261 §18.1.1); `None` when there is
+/// A request of ours with another transport and sent-by in the Via that [`write`](fn@write) put on top (RFC 3261 §18.1.1); `None` when there is
 /// none.
 #[must_use]
 pub fn rewritten(request: &[u8], transport: Transport, sent_by: SocketAddr) -> Option<Vec<u8>> {
