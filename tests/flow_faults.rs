@@ -26,7 +26,7 @@ reporte = "Su reporte es ${folio}."
 const SERVICES: &str = r#"schema = 1
 [tables.cuentas]
 key = ["linea"]
-columns = { linea = "text", ultimos4 = "text", saldo = "money" }
+columns = { linea = "text", ultimos4 = "secret", saldo = "money" }
 [services."cuenta.saldo"]
 args = { linea = "text" }
 table = "cuentas"
@@ -164,11 +164,15 @@ fn file(path: &str, text: &str) -> SourceFile {
 }
 
 fn desk() -> Operator {
+    desk_with(SERVICES)
+}
+
+fn desk_with(services: &str) -> Operator {
     let hours = "schema = 1\n[calendars.asesores]\nweekly = { mon = [\"09:00-17:00\"] }\n";
     let files = [
         file("operator.toml", OPERATOR),
         file("hours.toml", hours),
-        file("services.toml", SERVICES),
+        file("services.toml", services),
         file("prompts.toml", PROMPTS),
     ];
     operator::load(&files).unwrap_or_else(|faults| panic!("{faults:#?}"))
@@ -401,6 +405,44 @@ fn sensitive_digits_may_only_be_given_to_a_service() {
         })
         .collect();
     assert_eq!(told, [false, true, true, true, true, true, true, true]);
+}
+
+/// A secret is compared by `verify` alone, which counts wrong tries, and with a column that keeps it sealed.
+#[test]
+fn secrets_are_compared_where_wrong_tries_are_counted() {
+    let told = |operator: &Operator, step: &str| {
+        let text = format!(
+            "schema = 1\n[flow]\nid = \"desk.principal\"\nstart = \"a\"\n[steps.a.{step}\n[steps.fin.hangup]\n"
+        );
+        let faults = flow::check(operator, &[file("f.toml", &text)]);
+        faults
+            .iter()
+            .map(|fault| format!("{:?} {}:{} {}", fault.severity, fault.line, fault.column, fault.message))
+            .collect::<Vec<_>>()
+    };
+    let asks = "ask]\nservice = \"cuenta.verify\"\nargs = { linea = \"1\", ultimos4 = \"1234\" }\n\
+                on = { match = \"fin\", no_match = \"fin\", error = \"fin\" }";
+    let verifies = |secret: &str, other: &str| {
+        format!(
+            "verify]\nmethod = \"last4\"\nservice = \"cuenta.verify\"\nargs = {{ {other} = \"1\" }}\nsecret = \"{secret}\"\n\
+             prompt = [\"numero\"]\non = {{ verified = \"fin\", failed = \"fin\", unavailable = \"fin\" }}"
+        )
+    };
+    let sealed = desk();
+    assert_eq!(
+        told(&sealed, asks),
+        ["Error 6:11 cuenta.verify compares a secret: an «ask» would not count wrong tries"]
+    );
+    assert_eq!(told(&sealed, &verifies("ultimos4", "linea")), [""; 0]);
+    assert_eq!(
+        told(&sealed, &verifies("linea", "ultimos4")),
+        ["Error 9:10 cuenta.verify compares «ultimos4» with a secret, not «linea»"]
+    );
+    let plain = desk_with(&SERVICES.replace("\"secret\"", "\"text\""));
+    assert_eq!(
+        told(&plain, &verifies("ultimos4", "linea")),
+        ["Warning 9:10 cuenta.verify compares «ultimos4» with a column that is stored as it is"]
+    );
 }
 
 /// Whatever a file holds, the check ends in faults inside it, and never in a panic.

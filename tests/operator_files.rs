@@ -161,6 +161,16 @@ args = {}
 table = "coverage"
 found_by = "cobertura"
 missing = "none"
+[tables.cuentas]
+key = ["nip"]
+columns = { linea = "text", nip = "secret", clave = "secrt" }
+[services."e"]
+args = { linea = "text" }
+table = "cuentas"
+match = { linea = "linea" }
+found_by = "nip"
+results = ["x"]
+missing = "none"
 "##,
     );
     let faults = operator::load(&files).unwrap_err();

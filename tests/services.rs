@@ -13,6 +13,7 @@ use contesta::ids::CallKey;
 use contesta::operator::Operator;
 use contesta::service::Services;
 use contesta::service::import::{self, import_all_if_empty, read_table};
+use contesta::service::secret::{KEY_BYTES, SecretKey};
 use contesta::store::{OrderKind, Store};
 use contesta::value::{Value, Values};
 use tempfile::TempDir;
@@ -31,12 +32,13 @@ async fn desk() -> Desk {
     let (operators, _) = files::load_operators(Path::new("flows")).unwrap();
     let operators: Vec<Arc<Operator>> = operators.into_iter().map(Arc::new).collect();
     let read = |path: &str| files::read_bytes(&Path::new("flows").join(path)).ok();
-    let imported = import_all_if_empty(&store, &operators, &read).await.unwrap();
+    let key = SecretKey::new([7; KEY_BYTES]);
+    let imported = import_all_if_empty(&store, &key, &operators, &read).await.unwrap();
     let tables: usize = operators.iter().map(|operator| operator.tables.len()).sum();
     assert_eq!(imported.len(), tables);
     // What is filled stays as ops left it.
-    assert_eq!(import_all_if_empty(&store, &operators, &read).await.unwrap(), []);
-    Desk { services: Services::new(store.clone(), operators.clone()), store, operators, _data: data }
+    assert_eq!(import_all_if_empty(&store, &key, &operators, &read).await.unwrap(), []);
+    Desk { services: Services::new(store.clone(), operators.clone(), key), store, operators, _data: data }
 }
 
 impl Desk {
@@ -125,6 +127,14 @@ async fn an_account_is_verified_by_its_own_four_digits() {
     assert_eq!(verify("0000000000", "4821").await, "no_match");
     let (result, values) = desk.ask("beneleit", "billing.balance", &[("linea", text("2221234567"))]).await;
     assert_eq!((result.as_str(), &values["saldo"]), ("found", &Value::Money(22_100)));
+    assert!(!values.contains_key("ultimos4"), "what is compared is not given back");
+    let stored = desk.store.table_row("beneleit", "accounts", "2221234567").await.unwrap().unwrap();
+    assert!(stored["ultimos4"].to_string().starts_with("s1:"), "nor kept: {}", stored["ultimos4"]);
+    // Another key opens nothing, and says so: it must not look like a wrong guess.
+    let stranger = Services::new(desk.store.clone(), desk.operators.clone(), SecretKey::new([8; KEY_BYTES]));
+    let args = Values::from([("linea".into(), text("2221234567")), ("ultimos4".into(), text("4821"))]);
+    let why = error(stranger.ask("beneleit", "accounts.verify", &args).await);
+    assert!(why.starts_with("accounts.verify: a secret is sealed with another key"), "{why}");
     assert_eq!(values["vence"], Value::Date(jiff::civil::date(2026, 3, 28)));
     // Operators do not read each other's tables.
     let why = desk.refusal("bluepoint", "billing.balance", &[("linea", text("2221234567"))]).await;
@@ -297,6 +307,10 @@ fn a_header_or_a_result_that_does_not_fit_is_named() {
         faults("repairs", b""),
         faults("repairs", b"tipo,horas\nsin_\xffsenal,12\nsms,tres\n"),
         faults("coverage", b"codigo_postal,localidad,cobertura,tecnologia\n72000,Puebla,coverd_4g,tecnologia_4g_5g\n"),
+        faults(
+            "accounts",
+            b"linea,ultimos4,saldo,vence,ultimo_pago,fecha_pago\n2221234567,4821.0,1,2026-03-28,1,2026-02-27\n",
+        ),
     ];
     insta::assert_snapshot!(told.join("\n--\n"), @"
     x.csv:1: tipos: the table repairs has no such column; did you mean «tipo»?
@@ -310,6 +324,8 @@ fn a_header_or_a_result_that_does_not_fit_is_named() {
     x.csv:3: horas: «tres» is not a whole number (15)
     --
     x.csv:2: cobertura: «coverd_4g» is no result of coverage.lookup; did you mean «covered_4g»?
+    --
+    x.csv:2: ultimos4: the secret is not digits only
     ");
     // Spreadsheets put a mark before the header, spaces around cells and CRLF at the end.
     let rows =

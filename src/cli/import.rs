@@ -14,6 +14,7 @@ use crate::edge::files;
 use crate::fault::did_you_mean;
 use crate::operator::{Operator, Table};
 use crate::service::import::{self, FAULTS_MAX, Ready, RowFault, csv_paths, read_table};
+use crate::service::secret::SecretKey;
 
 /// Import the tables of self-services.
 ///
@@ -47,7 +48,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         None => operators.iter().collect(),
     };
     check_names(&operators, &tables)?;
-    let (ready, faults) = read_all(&operators, &tables, place.flows())?;
+    let (mut ready, faults) = read_all(&operators, &tables, place.flows())?;
     if json && !faults.is_empty() {
         println!(
             "{:#}",
@@ -63,7 +64,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if ready.is_empty() {
         bail!("there is no file to import below {}", place.flows().join("data").display());
     }
-    block_on(replace(&ready, &place, json))
+    let key = place.secret_key().context("nothing was imported")?;
+    block_on(replace(&mut ready, &key, &place, json))
 }
 
 fn check_names(operators: &[&Operator], tables: &[String]) -> anyhow::Result<()> {
@@ -110,22 +112,27 @@ fn read_all<'a>(
     Ok((ready, faults))
 }
 
-async fn replace(ready: &[Ready<'_>], place: &StorePlace, json: bool) -> anyhow::Result<()> {
+async fn replace(ready: &mut [Ready<'_>], key: &SecretKey, place: &StorePlace, json: bool) -> anyhow::Result<()> {
     let store = place.prepare().await.context("nothing was imported")?;
+    let names: Vec<(String, usize)> = ready
+        .iter()
+        .scan(0, |sum, ready| {
+            let before = std::mem::replace(sum, *sum + ready.rows.len());
+            Some((format!("{}/{}", ready.operator.id, ready.table.name), before))
+        })
+        .collect();
     let rows: usize = ready.iter().map(|table| table.rows.len()).sum();
     let bar = ProgressBar::new(u64::try_from(rows)?).with_style(
         ProgressStyle::with_template("{prefix:24} {bar:30} {pos}/{len} rows").context("the progress bar's template")?,
     );
     bar.enable_steady_tick(Duration::from_millis(100));
-    let before: Vec<usize> =
-        ready.iter().scan(0, |sum, table| Some(std::mem::replace(sum, *sum + table.rows.len()))).collect();
     let mut progress = |place: usize, rows: usize| {
-        if let (Some(table), Some(before)) = (ready.get(place), before.get(place)) {
-            bar.set_prefix(format!("{}/{}", table.operator.id, table.table.name));
+        if let Some((name, before)) = names.get(place) {
+            bar.set_prefix(name.clone());
             bar.set_position(u64::try_from(before + rows).unwrap_or(u64::MAX));
         }
     };
-    let replaced = import::replace_all(&store, ready, &mut progress).await;
+    let replaced = import::replace_all(&store, key, ready, &mut progress).await;
     bar.finish_and_clear();
     replaced.context("nothing was imported")?;
     store.close().await;
@@ -138,7 +145,7 @@ async fn replace(ready: &[Ready<'_>], place: &StorePlace, json: bool) -> anyhow:
             .collect();
         println!("{:#}", serde_json::json!({ "imported": imported, "bad_rows": [] }));
     } else {
-        for Ready { operator, table, file, rows } in ready {
+        for Ready { operator, table, file, rows } in ready.iter() {
             println!("{}/{}: {} from {file}", operator.id, table.name, counted(rows.len(), "row"));
         }
     }

@@ -21,12 +21,14 @@ use crate::edge::leg_media::LegMedia;
 use crate::edge::media_worker::MediaWorker;
 use crate::edge::recording_file;
 use crate::edge::recordings::Recordings;
+use crate::edge::secret_key;
 use crate::edge::serving::{self, Served};
 use crate::edge::signalling::{self, Drain, Message, Signalling};
 use crate::edge::sip_socket::{self, SipSocket};
 use crate::edge::{entropy, logging};
 use crate::exchange::{self, Exchange, Input, Snapshot};
 use crate::operator::Operator;
+use crate::service::secret::SecretKey;
 use crate::service::{Services, import};
 use crate::sip::UserAgent;
 use crate::sip::user_agent::Settings;
@@ -86,7 +88,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let store = runtime.block_on(open_store(&config, &operators))?;
+    let key = secret_key::read_or_make(&config.secret_key())?;
+    let store = runtime.block_on(open_store(&config, &key, &operators))?;
 
     let (sender, inbox) = inbox(INBOX_CAPACITY).context("cannot make the inbox")?;
     let local = socket.local()?;
@@ -120,7 +123,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         own_address: sip_socket::own_address(),
         config,
         ids: entropy::ids()?,
-        services: Arc::new(Services::new(store.clone(), operators)),
+        services: Arc::new(Services::new(store.clone(), operators, key)),
         store,
         runtime: runtime.handle().clone(),
         requests: Arc::new(Semaphore::new(signalling::REQUESTS_MAX)),
@@ -151,10 +154,11 @@ fn settings(args: &Args) -> anyhow::Result<Config> {
     config_file::settings(config.as_deref(), &Overrides { sip: *sip, data, database: None, flows, prompts })
 }
 
-async fn open_store(config: &Config, operators: &[Arc<Operator>]) -> anyhow::Result<Store> {
+async fn open_store(config: &Config, key: &SecretKey, operators: &[Arc<Operator>]) -> anyhow::Result<Store> {
     let store = Store::open(&config.store.to_url(), &config.paths.data).await.context("cannot open the store")?;
     let read = |path: &str| std::fs::read(config.paths.flows.join(path)).ok();
-    let imported = import::import_all_if_empty(&store, operators, &read).await.context("cannot fill the tables")?;
+    let imported =
+        import::import_all_if_empty(&store, key, operators, &read).await.context("cannot fill the tables")?;
     for (path, rows) in imported {
         info!("imported {rows} rows of {path}");
     }

@@ -18,7 +18,7 @@ use crate::cli::folders::FlowsArgs;
 use crate::cli::moment::{self, local};
 use crate::cli::route::user_part;
 use crate::cli::store::{read_below, values_json};
-use crate::edge::files;
+use crate::edge::{entropy, files};
 use crate::fault;
 use crate::flow::simulator::{Line, Press, Stop, What};
 use crate::flow::{self, Answer, CallFacts, Request, Simulator};
@@ -26,6 +26,7 @@ use crate::ids::CallKey;
 use crate::now::Now;
 use crate::operator::Operator;
 use crate::operator::number::normalise;
+use crate::service::secret::{KEY_BYTES, SecretKey};
 use crate::service::{Services, import};
 use crate::store::{CaseFilter, Store};
 
@@ -94,8 +95,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let scratch = Scratch::make()?;
     scratch.go_with_an_interrupt()?;
-    let store = runtime.block_on(fill(&scratch.0, &operator, &folder))?;
-    let services = Services::new(store.clone(), vec![Arc::clone(&operator)]);
+    // The store is thrown away with the call, and its key too.
+    let mut bytes = [0; KEY_BYTES];
+    entropy::ids()?.fill(&mut bytes);
+    let key = SecretKey::new(bytes);
+    let store = runtime.block_on(fill(&scratch.0, &key, &operator, &folder))?;
+    let services = Services::new(store.clone(), vec![Arc::clone(&operator)], key);
     let answers = |request: &Request, _: Now| answer(&runtime, &services, request, &args);
     let simulator = Simulator::new(Arc::new(flows), Arc::clone(&operator), &route.flow, facts, answers);
     let mut simulator = simulator.with_context(|| format!("there is no flow «{}»", route.flow))?;
@@ -137,10 +142,10 @@ fn load_flows(folder: &Path, operator: &Operator) -> anyhow::Result<flow::Flows>
 }
 
 /// A store of its own, with the operator's tables.
-async fn fill(folder: &Path, operator: &Arc<Operator>, flows: &Path) -> anyhow::Result<Store> {
+async fn fill(folder: &Path, key: &SecretKey, operator: &Arc<Operator>, flows: &Path) -> anyhow::Result<Store> {
     let store = Store::open(&Store::default_url(folder), folder).await?;
     let read = |path: &str| read_below(flows, path).ok().flatten().map(|(_, bytes)| bytes);
-    import::import_all_if_empty(&store, std::slice::from_ref(operator), &read).await?;
+    import::import_all_if_empty(&store, key, std::slice::from_ref(operator), &read).await?;
     Ok(store)
 }
 

@@ -8,7 +8,8 @@ use serde_json::{Value as Json, json};
 
 use crate::config::Config;
 use crate::edge::config_file::{self, Overrides};
-use crate::edge::files;
+use crate::edge::{files, secret_key};
+use crate::service::secret::SecretKey;
 use crate::store::Store;
 use crate::value::{Value, Values};
 
@@ -58,6 +59,11 @@ impl StorePlace {
     /// Opens the store beside a running engine, and makes it when there is none.
     pub(super) async fn prepare(&self) -> anyhow::Result<Store> {
         Store::prepare(&self.config.store.to_url(), &self.config.paths.data).await
+    }
+
+    /// The key of the tables' secrets, made when there is none.
+    pub(super) fn secret_key(&self) -> anyhow::Result<SecretKey> {
+        secret_key::read_or_make(&self.config.secret_key())
     }
 
     /// The time zone of an operator; of the first when none is named, and UTC when the flows cannot be read: that must not keep

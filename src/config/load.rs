@@ -95,6 +95,7 @@ fn paths(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) 
 }
 
 fn store(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) {
+    config.key = fields.text("key", faults).map(PathBuf::from);
     let Some(place) = fields.optional("url") else { return };
     let Some(url) = place.text(faults) else { return };
     match url.parse() {
@@ -229,11 +230,13 @@ mod tests {
         let expected = Config {
             rtp: super::super::Rtp { address: config.rtp.address, ..Config::default().rtp },
             media: config.media.clone(),
+            key: config.key.clone(),
             sip: super::super::Sip { advertised: config.sip.advertised, ..Config::default().sip },
             ..Config::default()
         };
         assert_eq!(config, expected);
         assert!(config.sip.advertised.is_some() && config.rtp.address.is_some() && config.media.workers.is_some());
+        assert_eq!(config.key, Some(Config::default().secret_key()));
     }
 
     #[test]

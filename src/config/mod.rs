@@ -25,8 +25,10 @@ pub struct Config {
     pub sip: Sip,
     /// `[rtp]`
     pub rtp: Rtp,
-    /// `[store]`
+    /// `[store] url`
     pub store: StoreUrl,
+    /// `[store] key`; see [`Config::secret_key`].
+    pub key: Option<PathBuf>,
     /// `[limits]`
     pub limits: Limits,
     /// `[paths]`
@@ -173,6 +175,12 @@ impl Config {
         StoreUrl::Sqlite(self.paths.data.join("contesta.db"))
     }
 
+    /// The file with the key of the tables' secrets: `secrets.key` in the data folder when none is named.
+    #[must_use]
+    pub fn secret_key(&self) -> PathBuf {
+        self.key.clone().unwrap_or_else(|| self.paths.data.join("secrets.key"))
+    }
+
     /// The trunk that an address belongs to; `None` is a stranger.
     #[must_use]
     pub fn trunk_of(&self, source: IpAddr) -> Option<&Trunk> {
@@ -196,6 +204,7 @@ impl Default for Config {
             },
             rtp: Rtp { address: None, ports: (10_000, 20_000), silence: Duration::from_secs(60) },
             store: StoreUrl::Sqlite(PathBuf::from("data/contesta.db")),
+            key: None,
             limits: Limits {
                 calls: 2_000,
                 max_call: Duration::from_secs(2 * 3_600),

@@ -22,6 +22,7 @@ pub mod recording_file;
 pub mod recordings;
 pub mod refusal_text;
 pub mod rtp_socket;
+pub mod secret_key;
 pub mod serving;
 pub mod shared_ports;
 pub mod shared_socket;

@@ -87,6 +87,8 @@ pub struct Service {
     pub name: String,
     /// Arguments, all mandatory, with their kinds.
     pub args: BTreeMap<String, Kind>,
+    /// Arguments that are compared with a secret column: whoever asks has to count wrong tries.
+    pub secrets: Vec<String>,
     /// Results by name; each has its values.
     pub results: BTreeMap<String, BTreeMap<String, Kind>>,
     /// Who answers.
@@ -120,6 +122,8 @@ pub struct Table {
     pub name: String,
     /// Columns in the order of the file, with their kinds. A column of kind `Prompt` holds keys of the catalogue.
     pub columns: Vec<(String, Kind)>,
+    /// Columns of digits that prove who calls (`"secret"`): kept sealed, compared and never given back. Their kind is `Text`.
+    pub secrets: Vec<String>,
     /// The columns that together identify a row.
     pub key: Vec<String>,
 }

@@ -52,6 +52,7 @@ pub fn builtin(name: &str) -> Option<Service> {
     Some(Service {
         name: (*name).to_owned(),
         args: kinds(args),
+        secrets: Vec::new(),
         results: results.iter().map(|(result, values)| ((*result).to_owned(), kinds(values))).collect(),
         source: Source::Builtin,
     })
@@ -73,9 +74,9 @@ fn table(name: Name<'_>, place: Place<'_>, faults: &mut Vec<Fault>) -> Option<Ta
         faults.push(name.fault("a table's name is a file name: lower-case letters, digits and underscores"));
     }
     let mut fields = place.fields(faults)?;
-    let columns: Vec<(String, Kind)> = match fields.required("columns", faults) {
-        Some(columns) => kinds(columns, faults),
-        None => Vec::new(),
+    let (columns, secrets) = match fields.required("columns", faults) {
+        Some(place) => columns(place, faults),
+        None => (Vec::new(), Vec::new()),
     };
     if columns.is_empty() && fields.name("columns").is_some() {
         faults.push(place.fault("a table has at least one column"));
@@ -83,6 +84,9 @@ fn table(name: Name<'_>, place: Place<'_>, faults: &mut Vec<Fault>) -> Option<Ta
     let mut key = Vec::new();
     for (column, place) in fields.required("key", faults).map(|key| key.texts(faults)).unwrap_or_default() {
         known_column(column, &columns, place, faults);
+        if secrets.iter().any(|secret| secret == column) {
+            faults.push(place.fault(format!("the secret column «{column}» cannot be part of the key")));
+        }
         key.push(column.to_owned());
     }
     if key.is_empty()
@@ -91,7 +95,7 @@ fn table(name: Name<'_>, place: Place<'_>, faults: &mut Vec<Fault>) -> Option<Ta
         faults.push(name.fault("a key has at least one column"));
     }
     fields.finish(faults);
-    Some(Table { name: name.text.to_owned(), columns, key })
+    Some(Table { name: name.text.to_owned(), columns, secrets, key })
 }
 
 /// Reads `[services."<name>"]`.
@@ -144,6 +148,14 @@ fn from_table(fields: &mut Fields<'_>, tables: &BTreeMap<String, Table>, faults:
         return None;
     };
     let keys = matches(&pairs, table, &args, faults);
+    if let Some(place) = found_by
+        && let Some(column) = place.text(&mut Vec::new())
+        && table.secrets.iter().any(|secret| secret == column)
+    {
+        faults.push(place.fault(format!("the secret column «{column}» cannot name a result")));
+    }
+    let is_secret = |column: &String| table.secrets.contains(column);
+    let compared = keys.iter().filter(|(column, _)| is_secret(column)).map(|(_, argument)| argument.clone()).collect();
     let position = position.and_then(|place| Some((place.text(faults)?, place)));
     if let Some((argument, place)) = position {
         match kind_of(argument, &args) {
@@ -157,7 +169,8 @@ fn from_table(fields: &mut Fields<'_>, tables: &BTreeMap<String, Table>, faults:
         faults.push(fault.suggest("add match = { column = \"argument\" } or position = \"argument\""));
     }
     let found = found_name(fields, found, found_by, table, faults)?;
-    let row: BTreeMap<String, Kind> = table.columns.iter().cloned().collect();
+    // What is compared is never given back.
+    let row: BTreeMap<String, Kind> = table.columns.iter().filter(|(column, _)| !is_secret(column)).cloned().collect();
     let missing = missing?;
     let mut results = BTreeMap::from([(missing.to_owned(), BTreeMap::new())]);
     match &found {
@@ -181,7 +194,7 @@ fn from_table(fields: &mut Fields<'_>, tables: &BTreeMap<String, Table>, faults:
         found,
         missing: missing.to_owned(),
     };
-    Some(Service { name: String::new(), args: args.into_iter().collect(), results, source })
+    Some(Service { name: String::new(), args: args.into_iter().collect(), secrets: compared, results, source })
 }
 
 /// `match = { column = "argument" }`, whose kinds must agree.
@@ -252,24 +265,46 @@ fn unknown(what: &str, name: &str, known: &[(String, Kind)], place: Place<'_>) -
     place.fault(format!("there is no {what} «{name}»")).did_you_mean(name, known.iter().map(|(name, _)| name.as_str()))
 }
 
+/// The columns of a table, and which of them are secret.
+fn columns(place: Place<'_>, faults: &mut Vec<Fault>) -> (Vec<(String, Kind)>, Vec<String>) {
+    let mut secrets = Vec::new();
+    let mut columns = Vec::new();
+    for (name, place) in place.entries(faults) {
+        if place.text(&mut Vec::new()) == Some(SECRET) {
+            secrets.push(name.text.to_owned());
+            columns.push((name.text.to_owned(), Kind::Text));
+        } else {
+            columns.extend(kind(place, &[SECRET], faults).map(|kind| (name.text.to_owned(), kind)));
+        }
+    }
+    (columns, secrets)
+}
+
+/// What a column of digits that prove who calls is declared as.
+const SECRET: &str = "secret";
+
 /// `{ name = "kind" }`
 fn kinds(place: Place<'_>, faults: &mut Vec<Fault>) -> Vec<(String, Kind)> {
     let mut kinds = Vec::new();
     for (name, place) in place.entries(faults) {
-        let Some(text) = place.text(faults) else { continue };
-        match KINDS.iter().find(|(kind, _)| *kind == text) {
-            Some((_, kind)) => kinds.push((name.text.to_owned(), *kind)),
-            None => {
-                let fault = place.fault(format!("there is no kind of value «{text}»"));
-                let names = KINDS.map(|(name, _)| name);
-                faults.push(match did_you_mean(text, names) {
-                    Some(_) => fault.did_you_mean(text, names),
-                    None => fault.suggest(format!("kinds are {}", names.join(", "))),
-                });
-            }
-        }
+        kinds.extend(kind(place, &[], faults).map(|kind| (name.text.to_owned(), kind)));
     }
     kinds
+}
+
+/// A kind by its name; `more` names are known here as well, but no kinds.
+fn kind(place: Place<'_>, more: &[&'static str], faults: &mut Vec<Fault>) -> Option<Kind> {
+    let text = place.text(faults)?;
+    let known = KINDS.iter().find(|(kind, _)| *kind == text);
+    if known.is_none() {
+        let fault = place.fault(format!("there is no kind of value «{text}»"));
+        let names: Vec<&str> = KINDS.iter().map(|(name, _)| *name).chain(more.iter().copied()).collect();
+        faults.push(match did_you_mean(text, names.iter().copied()) {
+            Some(_) => fault.did_you_mean(text, names.iter().copied()),
+            None => fault.suggest(format!("kinds are {}", names.join(", "))),
+        });
+    }
+    known.map(|(_, kind)| *kind)
 }
 
 fn kind_of(name: &str, kinds: &[(String, Kind)]) -> Option<Kind> {

@@ -1,4 +1,4 @@
-//! From CSV files to tables: every bad row is named, and with one every table stays as it was.
+//! From CSV files to tables: every bad row is named, and with one every table stays as it was. Secrets are sealed on the way.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,6 +8,7 @@ use csv::StringRecord;
 
 use crate::fault::did_you_mean;
 use crate::operator::{Operator, Source, Table};
+use crate::service::secret::{SecretKey, SecretPlace};
 use crate::store::{NewTable, Store, TableRow, row_key};
 use crate::value::{Kind, Value, Values};
 
@@ -67,15 +68,32 @@ pub struct Ready<'a> {
     pub rows: Vec<TableRow>,
 }
 
-/// Replaces tables by what was read, all of them or none. `progress` is told which one (by its place) has how many rows in.
+impl Ready<'_> {
+    /// Puts what `key` makes of each secret in its place.
+    fn seal(&mut self, key: &SecretKey) {
+        let (operator, table) = (self.operator.id.as_str(), self.table.name.as_str());
+        for TableRow { key: row, cells } in &mut self.rows {
+            for column in &self.table.secrets {
+                if let Some(cell) = cells.get_mut(column) {
+                    let place = SecretPlace { operator, table, row, column };
+                    *cell = Value::Text(key.seal(place, &cell.to_string()));
+                }
+            }
+        }
+    }
+}
+
+/// Replaces tables by what was read, all of them or none; `key` seals their secrets. `progress` is told which one (by its place) has how many rows in.
 ///
 /// # Errors
 /// The database could not take it: every table is as it was.
 pub async fn replace_all(
     store: &Store,
-    ready: &[Ready<'_>],
+    key: &SecretKey,
+    ready: &mut [Ready<'_>],
     progress: &mut (dyn FnMut(usize, usize) + Send),
 ) -> anyhow::Result<()> {
+    ready.iter_mut().for_each(|ready| ready.seal(key));
     let tables: Vec<NewTable<'_>> = ready
         .iter()
         .map(|Ready { operator, table, rows, .. }| NewTable { operator: &operator.id, name: &table.name, rows })
@@ -84,13 +102,14 @@ pub async fn replace_all(
 }
 
 /// Fills the tables that were never imported: what `run` does at its first start. `read` gives the bytes of a path below the
-/// folder of the flows (`data/beneleit/coverage.csv`), `None` when there is no such file. The files that were imported with their
-/// rows; a table without a file is left out with a warning.
+/// folder of the flows (`data/beneleit/coverage.csv`), `None` when there is no such file; `key` seals secrets. The files that were
+/// imported with their rows; a table without a file is left out with a warning.
 ///
 /// # Errors
 /// [`ImportError`], with the bad rows of every table: nothing is imported then, of any table.
 pub async fn import_all_if_empty(
     store: &Store,
+    key: &SecretKey,
     operators: &[Arc<Operator>],
     read: &(dyn Fn(&str) -> Option<Vec<u8>> + Sync),
 ) -> Result<Vec<(String, usize)>, ImportError> {
@@ -114,7 +133,7 @@ pub async fn import_all_if_empty(
     if !faults.is_empty() {
         return Err(ImportError::Rows(faults));
     }
-    replace_all(store, &ready, &mut |_, _| {}).await.map_err(ImportError::Store)?;
+    replace_all(store, key, &mut ready, &mut |_, _| {}).await.map_err(ImportError::Store)?;
     Ok(ready.into_iter().map(|ready| (ready.file, ready.rows.len())).collect())
 }
 
@@ -239,6 +258,11 @@ impl Reading<'_> {
         if kind == Kind::Prompt && self.operator.prompts.id(text).is_none() {
             let meant = self.operator.prompts.did_you_mean(text);
             self.fault(line, column, format!("there is no prompt «{text}»"), meant);
+            return None;
+        }
+        // A spreadsheet's «4821.0» or a typist's «48 21» would lock its customer out.
+        if self.table.secrets.iter().any(|secret| secret == column) && !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            self.fault(line, column, "the secret is not digits only".into(), None);
             return None;
         }
         match read_cell(text, kind) {

@@ -19,21 +19,26 @@ mod device_block;
 mod device_status;
 pub mod import;
 mod line_suspend;
+pub mod secret;
 mod table;
+
+use secret::SecretKey;
 
 /// Everything that can answer a request, for one snapshot of the operators.
 #[derive(Clone)]
 pub struct Services {
     store: Store,
     operators: BTreeMap<String, Arc<Operator>>,
+    /// Opens the secrets of tables.
+    key: SecretKey,
 }
 
 impl Services {
-    /// Services of these operators over this store.
+    /// Services of these operators over this store, whose tables `key` sealed.
     #[must_use]
-    pub fn new(store: Store, operators: Vec<Arc<Operator>>) -> Self {
+    pub fn new(store: Store, operators: Vec<Arc<Operator>>, key: SecretKey) -> Self {
         let operators = operators.into_iter().map(|operator| (operator.id.clone(), operator)).collect();
-        Self { store, operators }
+        Self { store, operators, key }
     }
 
     /// Carries out a request. Every effect is durable before it is answered.
@@ -62,7 +67,7 @@ impl Services {
             return refuse(service, &why);
         }
         let answered = match &declared.source {
-            Source::Table { .. } => table::answer(&self.store, operator, declared, args).await,
+            Source::Table { .. } => table::answer(&self.store, &self.key, operator, declared, args).await,
             Source::Builtin => match builtin_name(declared) {
                 "device.status" => device_status::answer(&self.store, &operator.id, args).await,
                 "device.block" => device_block::answer(&self.store, &operator.id, args).await,

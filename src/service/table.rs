@@ -3,26 +3,45 @@
 use anyhow::{Context, bail};
 
 use crate::operator::{Operator, Service, Source, Table};
+use crate::service::secret::{SecretKey, SecretPlace};
 use crate::service::{Answered, plain};
 use crate::store::{Store, row_key};
 use crate::value::{Value, Values};
 
 /// Answers a service whose source is a table.
 ///
-/// Rows match when each pair's column equals its argument. With a position (1 is the first) they are taken in the order of the
+/// Rows match when each pair's column equals its argument, and a secret one is what `key` makes of it. With a position (1 is the first) they are taken in the order of the
 /// table's key columns, without one in the order of the file. Beyond the last row, or below the first, is `missing`.
-pub(super) async fn answer(store: &Store, operator: &Operator, service: &Service, args: &Values) -> Answered {
+pub(super) async fn answer(
+    store: &Store,
+    key: &SecretKey,
+    operator: &Operator,
+    service: &Service,
+    args: &Values,
+) -> Answered {
     let Source::Table { table, keys, position, found, missing } = &service.source else {
         bail!("it reads no table");
     };
     let table = operator.tables.get(table).with_context(|| format!("there is no table `{table}`"))?;
-    let wanted: Vec<(&str, &Value)> = keys
+    let pairs: Vec<(&str, &Value)> = keys
         .iter()
         .map(|(column, argument)| Ok((column.as_str(), args.get(argument).context("an argument is missing")?)))
         .collect::<anyhow::Result<_>>()?;
+    let is_secret = |(column, _): &(&str, &Value)| table.secrets.iter().any(|secret| secret == column);
+    let (secrets, wanted): (Vec<_>, Vec<_>) = pairs.into_iter().partition(is_secret);
 
     let mut rows = candidates(store, operator, table, &wanted).await?;
     rows.retain(|row| wanted.iter().all(|(column, value)| row.get(*column) == Some(value)));
+    for (column, digits) in secrets {
+        let digits = digits.to_string();
+        let mut opened = Vec::new();
+        for row in rows {
+            if opens(key, operator, table, column, &row, &digits)? {
+                opened.push(row);
+            }
+        }
+        rows = opened;
+    }
     let place = match position {
         None => Some(0),
         Some(argument) => {
@@ -53,6 +72,21 @@ pub(super) async fn answer(store: &Store, operator: &Operator, service: &Service
         })
         .collect::<anyhow::Result<Values>>()?;
     Ok((result, values))
+}
+
+/// Whether these digits are the ones that the row's secret column keeps sealed.
+fn opens(
+    key: &SecretKey,
+    operator: &Operator,
+    table: &Table,
+    column: &str,
+    row: &Values,
+    digits: &str,
+) -> anyhow::Result<bool> {
+    let Some(Value::Text(sealed)) = row.get(column) else { bail!("the row has no `{column}`") };
+    let values: Vec<String> = table.key.iter().filter_map(|column| row.get(column)).map(ToString::to_string).collect();
+    let row = row_key(values.iter().map(String::as_str));
+    key.opens(SecretPlace { operator: &operator.id, table: &table.name, row: &row, column }, sealed, digits)
 }
 
 /// As few rows as an index can give: one by the whole key, else those of a text column, else all.

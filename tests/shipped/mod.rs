@@ -27,6 +27,7 @@ use contesta::ids::CallKey;
 use contesta::now::Now;
 use contesta::operator::number::Routes;
 use contesta::operator::{self, Operator};
+use contesta::service::secret::{KEY_BYTES, SecretKey};
 use contesta::service::{Services, import};
 use contesta::speech::{self, Say, Word};
 use contesta::store::{CaseFilter, Change, Store, StoredOrder};
@@ -91,14 +92,15 @@ impl Centre {
         let flows = operators.iter().map(|operator| flow::load(operator, &files(&operator.id)).unwrap());
         let flows: Vec<Arc<Flows>> = flows.map(Arc::new).collect();
         let read = |path: &str| fs::read(Path::new("flows").join(path)).ok();
+        let key = SecretKey::new([7; KEY_BYTES]);
         let store = runtime.block_on(async {
             let store = Store::open(&Store::default_url(&folder.0), &folder.0).await.unwrap();
-            import::import_all_if_empty(&store, &operators, &read).await.unwrap();
+            import::import_all_if_empty(&store, &key, &operators, &read).await.unwrap();
             store
         });
         let owned: Vec<Operator> = operators.iter().map(|operator| operator.as_ref().clone()).collect();
         Self {
-            services: Services::new(store.clone(), operators.clone()),
+            services: Services::new(store.clone(), operators.clone(), key),
             routes: Routes::new(&owned).unwrap(),
             runtime,
             store,

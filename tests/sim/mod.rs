@@ -22,6 +22,7 @@ use contesta::ids::{Ids, LegId};
 use contesta::media::{self, Leg, MAX_PACKET};
 use contesta::now::Now;
 use contesta::operator::{self, Operator};
+use contesta::service::secret::{KEY_BYTES, SecretKey};
 use contesta::service::{Services, import};
 use contesta::sip::user_agent::Settings;
 use contesta::sip::{Peer, UserAgent};
@@ -181,9 +182,10 @@ impl Sim {
         let folder = tempfile::tempdir().unwrap();
         let operators: Vec<Arc<Operator>> = SHIPPED.iter().map(|tenant| tenant.operator.clone()).collect();
         let read = |path: &str| std::fs::read(std::path::Path::new("flows").join(path)).ok();
+        let key = SecretKey::new([7; KEY_BYTES]);
         let store = runtime.block_on(async {
             let store = Store::open(&Store::default_url(folder.path()), folder.path()).await.unwrap();
-            import::import_all_if_empty(&store, &operators, &read).await.unwrap();
+            import::import_all_if_empty(&store, &key, &operators, &read).await.unwrap();
             store
         });
         let owned: Vec<Operator> = operators.iter().map(|operator| operator.as_ref().clone()).collect();
@@ -224,7 +226,7 @@ impl Sim {
             homes: BTreeMap::new(),
             future: BTreeMap::new(),
             next_happening: 0,
-            services: Services::new(store.clone(), operators),
+            services: Services::new(store.clone(), operators, key),
             store,
             runtime,
             _folder: folder,

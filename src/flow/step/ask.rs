@@ -74,7 +74,14 @@ impl StepKind for Ask {
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
-        let service = reader.required("service").and_then(|place| service_at(reader, place));
+        let place = reader.required("service");
+        let service = place.and_then(|place| service_at(reader, place));
+        if let (Some(service), Some(place)) = (service, place)
+            && !service.secrets.is_empty()
+        {
+            let fault = place.fault(format!("{} compares a secret: an «ask» would not count wrong tries", service.name));
+            reader.faults.push(fault.suggest("use a «verify» step"));
+        }
         let args = service.map(|service| read_args(reader, service, None)).unwrap_or_default();
         let timeout = reader.duration("timeout", TIMEOUT, Duration::from_millis(200)..=Duration::from_secs(60));
         let wait_prompt = reader.prompts("wait_prompt");

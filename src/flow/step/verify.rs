@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::ask::{read_args, service_at};
 use super::{After, Input, Leave, Next, Opt, Out, Pace, Shape, Sheet, StepKind, opt, out};
+use crate::document::Place;
 use crate::dtmf::Digit;
 use crate::fault::did_you_mean;
 use crate::flow::action::{Answer, LOCKED, Lockout, Request, Verification};
@@ -16,6 +17,7 @@ use crate::flow::prompt::Item;
 use crate::flow::reader::Reader;
 use crate::flow::template::Template;
 use crate::flow::turn::{Turn, Why};
+use crate::operator::{Service, Source};
 use crate::value::{Kind, Value, Values};
 
 const METHODS: &[&str] = &["caller_id", "last4"];
@@ -273,6 +275,12 @@ fn read_last4(reader: &mut Reader<'_, '_>) -> Option<Last4> {
         let fault = place.fault(format!("{} has no argument «{secret}» of kind text", service.name));
         reader.faults.push(fault.did_you_mean(secret, service.args.keys().map(String::as_str)));
     }
+    if let (Some(service), Some(secret), Some(place)) = (service, secret, secret_place)
+        && service.args.get(secret) == Some(&Kind::Text)
+        && !service.secrets.iter().any(|compared| compared == secret)
+    {
+        check_compared(reader, service, secret, place);
+    }
     if let (Some(service), Some(matches)) = (service, matches)
         && !service.results.contains_key(matches)
     {
@@ -311,6 +319,22 @@ fn read_last4(reader: &mut Reader<'_, '_>) -> Option<Last4> {
         lockout,
         account,
     })
+}
+
+/// The digits should go where a sealed column is compared.
+fn check_compared(reader: &mut Reader<'_, '_>, service: &Service, secret: &str, place: Place<'_>) {
+    match (service.secrets.first(), &service.source) {
+        (Some(compared), _) => {
+            let fault = place.fault(format!("{} compares «{compared}» with a secret, not «{secret}»", service.name));
+            reader.faults.push(fault);
+        }
+        (None, Source::Table { table, .. }) => {
+            let message = format!("{} compares «{secret}» with a column that is stored as it is", service.name);
+            let hint = format!("declare that column of the table {table} as \"secret\", and import it again");
+            reader.faults.push(place.warning(message).suggest(hint));
+        }
+        (None, Source::Builtin) => {}
+    }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
