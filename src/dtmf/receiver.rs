@@ -13,6 +13,9 @@
 //! neighbouring sequence number, equally long     repeated end sent under a new timestamp
 //! longer, on a new SSRC, before any end          the sender restarted its stream while the key was down
 //! ```
+//!
+//! One thing shows a press to be another one though its stretch is the same: it begins (marker, shorter, no end) behind an end, by the
+//! sequence numbers. Senders whose clock stands still do that (sipsorcery #669, livekit/sip #796).
 
 use super::{BLOCK_LENGTH, Digit, TelephoneEvent};
 use crate::rtp::{RtpHeader, RtpTime, SequenceNumber, Ssrc};
@@ -132,6 +135,11 @@ impl Pressed {
             return false;
         }
         let begin = header.timestamp;
+        // Some senders' clocks stand still from one press to the next: what goes on behind the repeated ends is another one.
+        let begins_behind = header.marker && self.ended && !event.end && header.sequence.since(self.sequence) > 0;
+        if begins_behind && event.duration < self.duration {
+            return false;
+        }
         if begin == self.start || begin == self.segment {
             return true;
         }
@@ -298,6 +306,32 @@ mod tests {
         let rows: Vec<Row> =
             (0..12).map(|index| (index == 0, index, u32::from(index) * 160, 4, index > 8, (index + 1) * 160)).collect();
         assert_eq!(digits(&rows), "4");
+    }
+
+    /// The shape of livekit/sip #796: the clock does not go on behind a press.
+    #[test]
+    fn presses_under_one_timestamp_are_as_many_as_begin() {
+        let rows = [press(0, 1, 8000), press(0, 10, 8000), press(1, 20, 8000), press(1, 40, 8000)].concat();
+        assert_eq!(digits(&rows), "0011");
+        // Late, doubled, and without its beginning.
+        let (first, second) = (press(0, 1, 8000), press(0, 10, 8000));
+        let late = [&first[..3], &first[4..], &second[..2], &first[3..4], &second[2..], &first[..1], &second].concat();
+        assert_eq!(digits(&late), "00");
+        assert_eq!(digits(&[&first[..], &second[1..]].concat()), "0", "nothing tells that it is another");
+    }
+
+    /// The shape of unispeech/asterisk-unimrcp #44: two updates, then nothing until the end of a long press.
+    #[test]
+    fn a_press_without_updates_is_one() {
+        for duration in [1696, 13_568, 60_000] {
+            let rows: Vec<Row> =
+                [(true, false, 160), (false, false, 320), (false, true, duration), (false, true, duration)]
+                    .iter()
+                    .zip(0_u16..)
+                    .map(|(&(marker, end, duration), index)| (marker, 10 + index * 5, 8000, 7, end, duration))
+                    .collect();
+            assert_eq!(digits(&rows), "7");
+        }
     }
 
     /// RFC 4733 §2.5.1.3: beyond 0xFFFF units a new segment begins, its timestamp moved on by the duration before.
