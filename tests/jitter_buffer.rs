@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use contesta::ids::Ids;
 use contesta::rtp::jitter_buffer::PACKETS_MAX;
 use contesta::rtp::{
-    Arrival, JitterBuffer, JitterCounts, JitterSettings, Playout, RtpHeader, RtpTime, SequenceNumber, Ssrc,
+    Arrival, Hole, JitterBuffer, JitterCounts, JitterSettings, Playout, RtpHeader, RtpTime, SequenceNumber, Ssrc,
 };
 
 const SSRC: u32 = 7;
@@ -19,6 +19,8 @@ struct Story {
     quiet: bool,
     given: u64,
     ticks: u64,
+    /// The frames missing and paused before each packet, where there was a hole.
+    holes: Vec<(char, u32, u32)>,
 }
 
 impl Story {
@@ -30,7 +32,7 @@ impl Story {
     fn with(clock_rate: u32) -> Self {
         let start = Instant::now();
         let buffer = JitterBuffer::new(JitterSettings::new(clock_rate, 480));
-        Self { buffer, start, now: start, quiet: false, given: 0, ticks: 0 }
+        Self { buffer, start, now: start, quiet: false, given: 0, ticks: 0, holes: Vec::new() }
     }
 
     /// A packet of 20 ms that says `name`, `frame` frames after the stream's first.
@@ -47,7 +49,13 @@ impl Story {
         let mut heard = String::new();
         while let Some(playout) = self.buffer.next() {
             let (character, duration) = match playout {
-                Playout::Payload { payload, duration, .. } => (payload.first().map_or('?', |&b| b.into()), duration),
+                Playout::Payload { payload, duration, before, .. } => {
+                    let name = payload.first().map_or('?', |&b| b.into());
+                    if before != Hole::default() {
+                        self.holes.push((name, before.missing / 160, before.paused / 160));
+                    }
+                    (name, duration)
+                }
                 Playout::Missing { duration, next } => (next.map_or('-', |_| '+'), duration),
                 Playout::Nothing { duration } => ('.', duration),
             };
@@ -156,6 +164,51 @@ fn a_pause_of_the_sender_is_not_a_loss() {
     story.packet(b'd', 3, 23);
     assert_eq!(story.ticks(2), ".d");
     assert_eq!(story.counts().restarts, 0);
+}
+
+/// Whatever was given out meanwhile, and however late: what is missing is what has no number, and the rest was a pause.
+#[test]
+fn a_hole_is_told_apart_into_loss_and_pause() {
+    let holes = |names: &str| {
+        let mut story = Story::new();
+        story.run(names);
+        story.holes.split_off(1) // nothing is known of what was before the first packet
+    };
+    assert_eq!(holes("abcd"), []);
+    assert_eq!(holes("ab_def___"), [('d', 1, 0)]);
+    assert_eq!(holes("ab__________mno__"), [('m', 10, 0)], "beyond concealment");
+    assert_eq!(holes("abcd______(efghij)klm"), [], "late, but all here");
+    assert_eq!(holes("ab(dc)efg__"), []);
+    let mut story = Story::new();
+    story.run("ab");
+    // Number 2 was lost; frames 3 to 11 were never sent.
+    story.ticks(10);
+    story.packet(b'm', 3, 12);
+    story.ticks(2);
+    assert_eq!(story.holes[1..], [('m', 1, 9)]);
+    story.buffer.handle_other(&header(SSRC, 4, 13 * 160));
+    story.packet(b'o', 5, 14);
+    story.ticks(30);
+    assert_eq!(story.holes[2..], [('o', 0, 1)], "a telephone event between");
+    story.any(8, 900, 5_000_000, 160, b"A");
+    story.ticks(30);
+    assert_eq!(story.holes[3..], [('A', 1, 0)], "another stream");
+}
+
+/// A packet left out to lessen the depth was no pause of the sender's.
+#[test]
+fn what_is_left_out_on_purpose_is_missing() {
+    let mut story = Story::new();
+    story.run("abcd______(efghij)klm");
+    story.quiet = true;
+    let mut left_out = Vec::new();
+    for number in 13..1_200 {
+        story.packet(b'x', number, number.into());
+        story.tick();
+        left_out.append(&mut story.holes);
+    }
+    assert!(story.counts().dropped >= 2, "{:?}", story.counts());
+    assert_eq!(left_out[1..], vec![('x', 1, 0); story.counts().dropped as usize]);
 }
 
 /// Comfort noise says that silence begins, so nothing is concealed; the spurt behind it is played whole.

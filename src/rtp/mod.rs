@@ -10,6 +10,6 @@ pub mod srtp;
 pub mod time;
 
 pub use header::{HEADER_LENGTH, RtpError, RtpHeader};
-pub use jitter_buffer::{Arrival, JitterBuffer, JitterCounts, JitterSettings, Playout};
+pub use jitter_buffer::{Arrival, Hole, JitterBuffer, JitterCounts, JitterSettings, Playout};
 pub use rtcp_path::RtcpPath;
 pub use time::{RtpTime, SequenceNumber, Ssrc};

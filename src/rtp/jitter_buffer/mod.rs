@@ -69,6 +69,8 @@ pub enum Playout<'a> {
         payload: &'a [u8],
         /// As it was given to [`JitterBuffer::handle_packet`]; 0 for an announcement of silence.
         duration: u32,
+        /// What lies between it and the packet given out before it, however that was filled meanwhile.
+        before: Hole,
     },
     /// Something was said that is not here: conceal it.
     Missing {
@@ -82,6 +84,16 @@ pub enum Playout<'a> {
         /// At most 20 ms.
         duration: u32,
     },
+}
+
+/// A hole in a stream, in timestamp units: time that the sender has passed and no packet tells of. Sequence numbers say whether
+/// there was one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hole {
+    /// There was something, and it is not known what: lost, late, left out here, or of a stream that began anew.
+    pub missing: u32,
+    /// There was nothing: the sender paused.
+    pub paused: u32,
 }
 
 /// What became of a packet that came.
@@ -138,6 +150,8 @@ pub struct JitterBuffer {
     state: State,
     /// Time before this has been heard.
     cursor: i64,
+    /// The packet given out last; `None` before a stream's first.
+    given: Option<Given>,
     /// Units that the tick still has to be given; negative when a long packet reaches into the ticks to come.
     owed: i64,
     /// What was heard last was silence.
@@ -157,6 +171,14 @@ enum State {
     Idle,
     /// `waited`: units concealed since the buffer ran empty. `concealed`: units concealed in a row.
     Playing { waited: i64, concealed: i64 },
+}
+
+/// The packet given out last, and how much was left out behind it on purpose.
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    sequence: i64,
+    end: i64,
+    left_out: i64,
 }
 
 /// A packet in the buffer. Times and sequence numbers do not wrap here.
@@ -187,6 +209,7 @@ impl JitterBuffer {
             left: None,
             state: State::Idle,
             cursor: i64::MIN,
+            given: None,
             owed: 0,
             quiet: true,
             wrong_depth: 0,
@@ -374,6 +397,7 @@ impl JitterBuffer {
         self.taken = 0;
         self.state = State::Idle;
         self.cursor = i64::MIN;
+        self.given = None;
         self.stream = Some(Stream {
             ssrc: header.ssrc,
             timestamp: header.timestamp,
@@ -431,6 +455,8 @@ impl JitterBuffer {
     }
 
     fn play(&mut self, packet: &Waiting) -> Playout<'_> {
+        let before = self.hole_before(packet);
+        self.given = Some(Given { sequence: packet.sequence, end: packet.end(), left_out: 0 });
         self.waiting.pop_front();
         self.release(packet);
         self.cursor = self.cursor.max(packet.end());
@@ -441,7 +467,21 @@ impl JitterBuffer {
             stream.played = packet.sequence;
             stream.silent = packet.duration == 0;
         }
-        Playout::Payload { payload_type: packet.payload_type, payload: self.payload(packet), duration: packet.duration }
+        let (payload_type, duration) = (packet.payload_type, packet.duration);
+        Playout::Payload { payload_type, payload: self.payload(packet), duration, before }
+    }
+
+    /// The time between the packet given out last and this one, told apart by what was lost: each number that never came stands for as
+    /// long as this packet plays.
+    fn hole_before(&self, packet: &Waiting) -> Hole {
+        let (Some(given), Some(stream)) = (&self.given, &self.stream) else {
+            return Hole { missing: as_units(self.frame), paused: 0 };
+        };
+        let time = (packet.time - given.end).max(0);
+        let lost = packet.sequence - given.sequence - 1 - stream.others_between(given.sequence, packet.sequence);
+        let each = if packet.duration == 0 { self.frame } else { i64::from(packet.duration) };
+        let missing = lost.max(0).saturating_mul(each).saturating_add(given.left_out).min(time);
+        Hole { missing: as_units(missing), paused: as_units(time - missing) }
     }
 
     /// A stretch of the hole before `next`.
@@ -496,6 +536,10 @@ impl JitterBuffer {
         self.counts.dropped += 1;
         self.cursor = first.end();
         self.depth -= i64::from(first.duration);
+        if let Some(given) = &mut self.given {
+            given.sequence = first.sequence;
+            given.left_out += i64::from(first.duration);
+        }
         if let Some(stream) = &mut self.stream {
             stream.played = first.sequence;
         }
@@ -512,7 +556,7 @@ impl JitterBuffer {
     /// Sequence numbers between the packet played last and this one that never came.
     fn lost_before(&self, packet: &Waiting) -> i64 {
         let Some(stream) = &self.stream else { return 0 };
-        (packet.sequence - stream.played - 1 - stream.others_between(packet.sequence)).max(0)
+        (packet.sequence - stream.played - 1 - stream.others_between(stream.played, packet.sequence)).max(0)
     }
 
     fn payload(&self, packet: &Waiting) -> &[u8] {
@@ -567,7 +611,7 @@ impl Waiting {
     }
 }
 
-/// Units that are positive and at most a frame.
+/// Units that are positive, and of one stream.
 fn as_units(units: i64) -> u32 {
     u32::try_from(units).unwrap_or(0)
 }

@@ -49,11 +49,12 @@ impl Stream {
         new
     }
 
-    /// How many of the packets between the one played last and `number` were no audio, of the newest 64.
-    pub(super) fn others_between(&self, number: i64) -> i64 {
-        let after_played = self.number - self.played;
-        let newer =
-            u32::try_from(after_played).ok().and_then(|age| 1_u64.checked_shl(age)).map_or(u64::MAX, |bit| bit - 1);
+    /// How many of the packets between these two were no audio, of the newest 64.
+    pub(super) fn others_between(&self, before: i64, number: i64) -> i64 {
+        let newer = u32::try_from(self.number - before)
+            .ok()
+            .and_then(|age| 1_u64.checked_shl(age))
+            .map_or(u64::MAX, |bit| bit - 1);
         let up_to_it =
             u32::try_from(self.number - number + 1).ok().and_then(|age| u64::MAX.checked_shl(age)).unwrap_or(0);
         i64::from((self.other & newer & up_to_it).count_ones())
