@@ -4,14 +4,14 @@
 #![expect(clippy::disallowed_types, reason = "the far ends are real sockets")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use contesta::audio::g711::{self, Law};
 use contesta::audio::{Clip, Codec, Decoder, Encoder, Frame, PAYLOAD_MAX};
-use contesta::dtmf::Digit;
+use contesta::dtmf::{Digit, Road, ToneDetector, ToneGenerator};
 use contesta::edge::media_worker::{Command, MediaWorker, Report};
 use contesta::edge::rtp_socket::RtpSocket;
 use contesta::ids::{BridgeId, LegId};
@@ -44,7 +44,12 @@ struct Phone {
     /// What was heard last: the payload, and the mean of its samples.
     payload: Vec<u8>,
     heard: i32,
+    /// Packets of telephone events, and keys heard in the audio.
     keys: usize,
+    tones: String,
+    detector: ToneDetector,
+    /// What it says in the next packet in place of its one thing.
+    sounds: Option<[i16; 160]>,
 }
 
 impl Story {
@@ -94,14 +99,7 @@ impl Phone {
         phone.set_read_timeout(Some(PATIENCE)).unwrap();
         let socket = RtpSocket::open(LOOPBACK, None, 0).unwrap();
         phone.connect(socket.local()).unwrap();
-        let settings = LegSettings {
-            codec,
-            payload_type: payload_type(codec),
-            ssrc: leg.0 as u32,
-            first_sequence: u16::MAX - 5,
-            first_timestamp: u32::MAX - 1_000,
-            ..LegSettings::plain(phone.local_addr().unwrap())
-        };
+        let settings = settings(leg, codec, phone.local_addr().unwrap());
         worker.send(Command::Open { leg, socket, settings }).unwrap();
         Self {
             leg,
@@ -115,7 +113,14 @@ impl Phone {
             payload: Vec::new(),
             heard: 0,
             keys: 0,
+            tones: String::new(),
+            detector: ToneDetector::new(),
+            sounds: None,
         }
+    }
+
+    fn settings(&self) -> LegSettings {
+        settings(self.leg, self.codec, self.socket.local_addr().unwrap())
     }
 
     /// Hears a packet, checks that the stream goes on, and says one.
@@ -141,10 +146,17 @@ impl Phone {
             let mut frame = Frame::silent(8_000);
             self.decoder.decode(&self.payload, &mut frame).unwrap();
             let samples = frame.samples();
+            if samples.len() == 160 {
+                let tones = &mut self.tones;
+                self.detector.handle_samples(samples, |digit| tones.push(digit.as_char()));
+            }
             self.heard = samples.iter().map(|&sample| i32::from(sample)).sum::<i32>() / samples.len() as i32;
         }
         let mut frame = Frame::silent(self.codec.sample_rate());
         frame.samples_mut().fill(self.says);
+        if let Some(sounds) = self.sounds {
+            frame.copy_from(&sounds);
+        }
         let mut payload = [0; PAYLOAD_MAX];
         let length = self.encoder.encode(&frame, &mut payload);
         self.say(payload_type(self.codec), &payload[..length]);
@@ -160,6 +172,17 @@ impl Phone {
             ssrc: Ssrc(7),
         };
         self.socket.send(&[&header.to_bytes(), payload].concat()).unwrap();
+    }
+}
+
+fn settings(leg: LegId, codec: Codec, remote: SocketAddr) -> LegSettings {
+    LegSettings {
+        codec,
+        payload_type: payload_type(codec),
+        ssrc: leg.0 as u32,
+        first_sequence: u16::MAX - 5,
+        first_timestamp: u32::MAX - 1_000,
+        ..LegSettings::plain(remote)
     }
 }
 
@@ -239,6 +262,40 @@ fn a_third_party_listens_whispers_and_joins() {
     story.until_heard(&[2_000, 1_000]);
 }
 
+/// Three telephones in a bridge: the first has telephone events, the others have not. What comes as an event is sounded for them; what is
+/// sounded by one of them is an event for the first, and not sounded again for the other, who has heard it.
+#[test]
+fn keys_pass_between_telephones_with_and_without_telephone_events() {
+    let mut story = Story::new(&[(Codec::Pcmu, 0); 3]);
+    for phone in &story.phones[1..] {
+        let settings = LegSettings { telephone_event: None, ..phone.settings() };
+        story.worker.send(Command::Retarget { leg: phone.leg, settings }).unwrap();
+    }
+    (1..=3).for_each(|leg| story.join(leg, Role::Talks));
+    story.until_heard(&[0, 0, 0]);
+    story.phones[0].say(101, &[5, 10, 0, 160]);
+    (0..PACKETS_MAX).for_each(|_| story.phones.iter_mut().for_each(Phone::turn));
+    assert_eq!([0, 1, 2].map(|phone| story.phones[phone].tones.as_str()), ["", "5", "5"]);
+
+    let mut tones = ToneGenerator::new(Digit::STAR, 1_600, 8_000);
+    for _ in 0..PACKETS_MAX {
+        story.phones[1].sounds = (!tones.is_over()).then(|| {
+            let mut samples = [0; 160];
+            tones.fill(&mut samples);
+            samples
+        });
+        story.phones.iter_mut().for_each(Phone::turn);
+    }
+    assert_eq!(story.phones[0].keys, 7, "100 ms and two ends more");
+    assert_eq!([1, 2].map(|phone| story.phones[phone].tones.as_str()), ["5", "5*"], "heard as it was sounded, once");
+    let roads = |(leg, event): Report| {
+        let Event::Digit(digit, road) = event else { return None };
+        Some((leg.0, digit.as_char(), road))
+    };
+    let reported: Vec<_> = story.reports.try_iter().filter_map(roads).collect();
+    assert_eq!(reported, [(1, '5', Road::TelephoneEvent), (2, '*', Road::InBand)]);
+}
+
 #[test]
 fn a_key_passes_as_the_other_streams_own_event() {
     let mut story = Story::new(&[(Codec::Pcmu, 0), (Codec::Pcmu, 0)]);
@@ -256,7 +313,7 @@ fn a_key_passes_as_the_other_streams_own_event() {
     }
     assert_eq!((story.phones[0].keys, story.phones[1].keys), (0, 7), "consumed");
     let reported: Vec<Report> =
-        story.reports.try_iter().filter(|(_, event)| matches!(event, Event::Digit(_))).collect();
-    let digit = |leg, key| (LegId(leg), Event::Digit(Digit::from_event(key).unwrap()));
+        story.reports.try_iter().filter(|(_, event)| matches!(event, Event::Digit(..))).collect();
+    let digit = |leg, key| (LegId(leg), Event::Digit(Digit::from_event(key).unwrap(), Road::TelephoneEvent));
     assert_eq!(reported, [digit(1, 5), digit(2, 6)], "and reported, like any");
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use contesta::call::CallRecord;
 use contesta::config::{Audio, CalledFrom, Config, Strangers, Trunk};
+use contesta::dtmf::TelephoneEvent;
 use contesta::exchange::Input;
 use contesta::flow::{Answer, RequestId};
 use contesta::ids::{Ids, LegId, PlayId};
@@ -77,6 +78,8 @@ mod dialog;
 mod fault;
 #[path = "exchange/hold.rs"]
 mod hold;
+#[path = "exchange/keys.rs"]
+mod keys;
 #[path = "exchange/mutants.rs"]
 mod mutants;
 #[path = "exchange/shared_audio.rs"]

@@ -7,8 +7,9 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use contesta::audio::g711::{self, Law};
 use contesta::audio::{Clip, Codec};
-use contesta::dtmf::Digit;
+use contesta::dtmf::{Digit, Road, ToneGenerator};
 use contesta::edge::batch::{Arrivals, Outbox};
 use contesta::edge::recordings::{Order, Recordings};
 use contesta::edge::rtp_socket::{self, DATAGRAM_LENGTH_MAX, RtpSocket};
@@ -81,7 +82,7 @@ fn an_hour_of_a_call_allocates_nothing() {
         leg.tick(now, &mut out, &mut events);
         now += Duration::from_millis(20);
         for event in events.drain(..) {
-            digits += u32::from(matches!(event, Event::Digit(_)));
+            digits += u32::from(matches!(event, Event::Digit(..)));
             played += u32::from(matches!(event, Event::Played(_)));
         }
     }
@@ -97,7 +98,7 @@ fn an_hour_of_listening_allocates_nothing() {
     let mut now = Instant::now();
     let phone = "192.0.2.1:4000".parse().unwrap();
     let mut leg = Leg::new(settings(phone), now);
-    leg.listen(true);
+    leg.record(true);
     let mut events = Vec::with_capacity(64);
     let mut out = [0; MAX_PACKET];
     let mut heard = 0;
@@ -132,6 +133,52 @@ fn an_hour_of_listening_allocates_nothing() {
         now += Duration::from_millis(20);
     }
     assert_eq!((ALLOCATIONS.get() - before, heard), (0, 180_000 * 160));
+}
+
+/// Keys sought in the audio, under loss: a key a second, held for 200 ms in a hum that the detector has to look into.
+#[test]
+fn an_hour_of_keys_in_the_audio_allocates_nothing() {
+    #[expect(clippy::disallowed_methods, reason = "a test needs some moment to begin at")]
+    let mut now = Instant::now();
+    let phone = "192.0.2.1:4000".parse().unwrap();
+    let mut leg = Leg::new(LegSettings { telephone_event: None, ..settings(phone) }, now);
+    let mut tones = [0; 1_600];
+    ToneGenerator::new(Digit::STAR, 1_600, 8_000).fill(&mut tones);
+    let sounds: Vec<u8> = tones.iter().map(|&sample| g711::encode(Law::A, sample)).collect();
+    let hum = |index: u32| g711::encode(Law::A, ((index as f32 * 0.11).sin() * 4_000.0) as i16);
+    let hums: Vec<u8> = (0..6_400).map(hum).collect();
+    let second = [sounds, hums].concat();
+    let mut events = Vec::with_capacity(64);
+    let mut out = [0; MAX_PACKET];
+    let (mut keys, mut pressed) = (0, 0);
+    let before = ALLOCATIONS.get();
+    for frame in 0..180_000_u32 {
+        let header = RtpHeader {
+            marker: false,
+            payload_type: 8,
+            sequence: SequenceNumber(frame as u16),
+            timestamp: RtpTime(frame * 160),
+            ssrc: Ssrc(2),
+        };
+        let mut packet = [0_u8; 172];
+        packet[..12].copy_from_slice(&header.to_bytes());
+        let at = frame as usize % 50 * 160;
+        packet[12..].copy_from_slice(&second[at..at + 160]);
+        if frame % 17 != 3 {
+            leg.handle_packet(now, phone, &packet, &mut events);
+        }
+        if frame % 500 == 250 {
+            let queued = ALLOCATIONS.get();
+            pressed += u32::from(leg.press(Digit::POUND, Duration::from_millis(100)));
+            assert!(frame == 250 || ALLOCATIONS.get() == queued, "the queue is there from the first key on");
+        }
+        leg.tick(now, &mut out, &mut events);
+        keys += events.drain(..).filter(|event| matches!(event, Event::Digit(_, Road::InBand))).count();
+        now += Duration::from_millis(20);
+    }
+    // The first key we press makes room for those that wait.
+    assert_eq!((ALLOCATIONS.get() - before, pressed), (1, 360));
+    assert_eq!(keys, 3_600);
 }
 
 /// The parts that a worker takes a shared slot's turn with, over real sockets: forty legs, each heard and spoken for.

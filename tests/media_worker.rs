@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use contesta::audio::Clip;
 use contesta::audio::g711::Law;
-use contesta::dtmf::Digit;
+use contesta::dtmf::{Digit, Road};
 use contesta::edge::media_worker::{Command, MediaWorker, Report};
 use contesta::edge::rtp_socket::RtpSocket;
 use contesta::ids::{LegId, PlayId};
@@ -133,7 +133,11 @@ fn a_phone_behind_a_nat_is_learned_then_locked_and_its_digits_are_answered() {
     };
     stranger.send_to(&[&header.to_bytes()[..], &[9, 10, 0, 160]].concat(), leg_address).unwrap();
     phone.say(101, &[5, 10, 0, 160]);
-    assert_eq!(story.report(), (LEG, Event::Digit(Digit::from_event(5).unwrap())), "and not the stranger's 9");
+    assert_eq!(
+        story.report(),
+        (LEG, Event::Digit(Digit::from_event(5).unwrap(), Road::TelephoneEvent)),
+        "and not the stranger's 9"
+    );
     story.worker.send(Command::Play { leg: LEG, play: PlayId(1), segments: clip(1000, 160) }).unwrap();
     let answer = std::iter::from_fn(|| Some(phone.hear())).take(5).find(|(header, _)| header.marker);
     assert_eq!(answer.unwrap().1, vec![Clip::from_pcm(&[1000]).g711(Law::Mu)[0]; 160]);
@@ -166,7 +170,7 @@ fn keys_pressed_by_one_leg_reach_another() {
     }
     let keys: String = (0..5)
         .map(|_| match story.report() {
-            (LegId(2), Event::Digit(digit)) => digit.as_char(),
+            (LegId(2), Event::Digit(digit, _)) => digit.as_char(),
             report => panic!("{report:?}"),
         })
         .collect();

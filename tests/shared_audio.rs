@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use contesta::dtmf::Digit;
+use contesta::dtmf::{Digit, Road};
 use contesta::edge::leg_media::LegMedia;
 use contesta::edge::media_worker::{MediaWorker, Report, SLOTS, SLOTS_AHEAD};
 use contesta::edge::rtp_socket::RtpSocket;
@@ -100,7 +100,7 @@ fn settings(leg: u64, remote: SocketAddr) -> LegSettings {
 }
 
 fn digit(key: u8) -> Event {
-    Event::Digit(Digit::from_event(key).unwrap())
+    Event::Digit(Digit::from_event(key).unwrap(), Road::TelephoneEvent)
 }
 
 #[test]

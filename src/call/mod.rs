@@ -247,11 +247,11 @@ impl Call {
             Event::Confirmed(answer) => self.confirmed(now, answer, out),
             Event::Reoffered(offer) => self.reoffered(now, offer, out),
             Event::Info { content_type, body } => match dtmf::info::parse(&content_type, &body) {
-                Ok((digit, _)) => self.pressed(now, digit, Road::Info, out),
+                Ok((digit, held)) => self.pressed(now, digit, Road::Info, held, out),
                 Err(error) => debug!(%error, "INFO without a digit"),
             },
             Event::Ended(cause) => self.dialog_ended(now, &cause, out),
-            Event::Media(media::Event::Digit(digit)) => self.pressed(now, digit, Road::TelephoneEvent, out),
+            Event::Media(media::Event::Digit(digit, road)) => self.pressed(now, digit, road, Duration::ZERO, out),
             Event::Media(media::Event::Played(play)) => {
                 self.playback.played(play);
                 self.tell_flow(now, flow::Event::Played(play), out);
@@ -403,6 +403,9 @@ impl Call {
         self.media = Part::Running;
         self.recording.media_runs(negotiated.codec.sample_rate());
         out.push(Action::StartMedia(self.leg_settings(negotiated)));
+        if negotiated.telephone_event.is_none() {
+            self.note(now, "media", "no telephone events: keys are sought in the audio".into());
+        }
         if !negotiated.send {
             out.extend(self.playback.hold(now.instant));
         }
@@ -512,7 +515,7 @@ impl Call {
         match result {
             Ok((answer, negotiated)) => {
                 self.stream.version = version;
-                self.note(now, "sip", format!("re-INVITE: media to {}", negotiated.remote));
+                self.note(now, "sip", reoffered_media(&negotiated));
                 out.push(Action::Accept(answer));
                 out.push(Action::Retarget(self.leg_settings(&negotiated)));
                 self.follow_hold(now, negotiated.send, out);
@@ -542,7 +545,7 @@ impl Call {
         }
         match answer.map(|answer| sdp::read_answer(&answer)) {
             Some(Ok(negotiated)) => {
-                self.note(now, "sip", format!("re-INVITE: media to {}", negotiated.remote));
+                self.note(now, "sip", reoffered_media(&negotiated));
                 out.push(Action::Retarget(self.leg_settings(&negotiated)));
                 self.follow_hold(now, negotiated.send, out);
             }
@@ -551,8 +554,9 @@ impl Call {
         }
     }
 
-    fn pressed(&mut self, now: Now, digit: Digit, road: Road, out: &mut Vec<Action>) {
-        if self.ledger.enter(now.instant, road, digit) {
+    /// A key by any road; `held` is how long an INFO says that it was down.
+    fn pressed(&mut self, now: Now, digit: Digit, road: Road, held: Duration, out: &mut Vec<Action>) {
+        if self.ledger.enter(now.instant, road, digit, held) {
             self.tell_flow(now, flow::Event::Digit(digit), out);
         }
     }
@@ -740,6 +744,12 @@ pub enum Why {
     MaxCall,
     /// A part of a closing call has not ended: the record is written without it.
     Closing,
+}
+
+/// What a re-INVITE has come to, for the path.
+fn reoffered_media(negotiated: &Negotiated) -> String {
+    let keys = if negotiated.telephone_event.is_some() { "" } else { ", keys in the audio" };
+    format!("re-INVITE: media to {}{keys}", negotiated.remote)
 }
 
 /// `20260315-083000-k7m2p9`: sorts by time, and six random characters tell calls of one second apart.

@@ -33,8 +33,9 @@ const HOPS: usize = STRETCH / HOP;
 /// pause of 40 ms does, wherever it begins.
 const ABSENT_HOPS: u8 = 6;
 
-/// 200 ms: samples that may be missing within a press.
-const MISSING_MAX: usize = 1_600;
+/// One second: samples that may be missing within a press, as between two segments of a telephone event. A key that is down before
+/// and after is one press: who takes it for two types a digit that nobody pressed.
+const MISSING_MAX: usize = 8_000;
 
 /// A tone of 0 dBm0 as a mean square: a sine of 3.17 dBm0 has µ-law's largest sample, 32,124 (ITU-T G.711 table 5).
 const POWER_AT_0_DBM0: f32 = 2.487e8;
@@ -123,16 +124,30 @@ impl ToneDetector {
         }
     }
 
-    /// Says that this many samples never came: what a press was before them it is after them. A press whose stream stays away
-    /// for longer than [`MISSING_MAX`] is over.
-    pub fn handle_missing(&mut self, samples: usize) {
-        self.pending = 0;
-        // No stretch reaches over the gap.
-        self.hops = [Hop::default(); HOPS];
-        self.missing = self.missing.saturating_add(samples);
-        if self.missing > MISSING_MAX {
-            self.pressed = None;
+    /// Says that the next samples do not follow the last ones: `missing` never came, and while `paused` passed the sender said
+    /// nothing. What was a press before samples that are missing it is after them, unless more than [`MISSING_MAX`] are; a pause ends
+    /// it as silence does.
+    pub fn handle_hole(&mut self, missing: usize, paused: usize) {
+        if missing + paused == 0 {
+            return;
         }
+        self.pending = 0;
+        // No stretch reaches over the hole.
+        self.hops = [Hop::default(); HOPS];
+        self.missing = self.missing.saturating_add(missing);
+        if let Some(pressed) = &mut self.pressed {
+            let absent = u8::try_from(paused / HOP).unwrap_or(u8::MAX);
+            pressed.absent_hops = pressed.absent_hops.saturating_add(absent);
+            if self.missing > MISSING_MAX || pressed.absent_hops >= ABSENT_HOPS {
+                self.pressed = None;
+            }
+        }
+    }
+
+    /// A key is down, as far as was heard.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        self.pressed.is_some()
     }
 
     /// A hop is whole: files it, and gives the digit that is sure with it.
@@ -415,24 +430,30 @@ mod tests {
         assert_eq!(heard(&audio(&[(' ', 99), ('5', 22), (' ', 99)]), 160), "", "too short");
     }
 
-    /// A network's loss neither ends a press nor joins two.
+    /// A network's loss neither ends a press nor joins two; a sender that pauses ends it.
     #[test]
-    fn missing_samples_change_no_press() {
+    fn missing_samples_change_no_press_and_pauses_end_it() {
         let mut detector = ToneDetector::new();
         let mut digits = String::new();
         let mut hear = |detector: &mut ToneDetector, parts: &[(char, u32)]| {
             detector.handle_samples(&audio(parts), |digit| digits.push(digit.as_char()));
         };
         hear(&mut detector, &[('1', 60)]);
-        detector.handle_missing(480);
+        detector.handle_hole(480, 0);
         hear(&mut detector, &[('1', 60), (' ', 40)]);
-        detector.handle_missing(160);
+        detector.handle_hole(160, 0);
         hear(&mut detector, &[('1', 60), (' ', 20), ('2', 20)]);
-        detector.handle_missing(160);
+        detector.handle_hole(160, 0);
         hear(&mut detector, &[('2', 40)]);
-        detector.handle_missing(1_601);
+        detector.handle_hole(8_000, 160);
         hear(&mut detector, &[('2', 40)]);
-        assert_eq!(digits, "1122");
+        assert!(detector.is_pressed());
+        detector.handle_hole(8_001, 0);
+        assert!(!detector.is_pressed());
+        hear(&mut detector, &[('2', 40)]);
+        detector.handle_hole(0, 320);
+        hear(&mut detector, &[('2', 40)]);
+        assert_eq!(digits, "11222");
     }
 
     #[test]

@@ -29,7 +29,7 @@ use super::recordings::Recording;
 use super::rtp_socket::{DATAGRAM_LENGTH_MAX, Inbox, RtpSocket};
 use super::shared_socket::{self, SharedSocket};
 use crate::audio::Frame;
-use crate::dtmf::Digit;
+use crate::dtmf::{Digit, Road};
 use crate::ids::{LegId, PlayId};
 use crate::media::{Event, Leg, LegSettings, MAX_PACKET, Overload, RecordingChange, Segment, Switch, Switchboard};
 
@@ -309,8 +309,8 @@ struct Desk {
     switchboard: Switchboard,
     /// Events of other legs than the one whose turn it is.
     others: Vec<Report>,
-    /// Keys that legs of a bridge are to press.
-    keys: Vec<(LegId, Digit)>,
+    /// Keys that legs of a bridge are to press, and how they came.
+    keys: Vec<(LegId, Digit, Road)>,
     report: Box<dyn Fn(Report) + Send>,
     counters: Arc<Counters>,
 }
@@ -470,9 +470,12 @@ impl Worker {
     /// Presses on the other legs of a bridge what one has pressed.
     fn press_passed_keys(&mut self) {
         let mut next = 0;
-        while let Some(&(leg, digit)) = self.desk.keys.get(next) {
+        while let Some(&(leg, digit, road)) = self.desk.keys.get(next) {
             self.one_leg(leg, |seat, _| {
-                seat.leg.press(digit, PASSED_KEY);
+                // Tones that came in the audio have gone on in it.
+                if (road, seat.leg.road()) != (Road::InBand, Road::InBand) {
+                    seat.leg.press(digit, PASSED_KEY);
+                }
             });
             next += 1;
         }
@@ -586,8 +589,8 @@ impl Desk {
     fn serve(&mut self, seat: &mut Seat, turn: impl FnOnce(&mut Seat, &mut Self)) -> bool {
         let turned = catch_unwind(AssertUnwindSafe(|| turn(seat, self)));
         for event in self.events.drain(..) {
-            if let Event::Digit(digit) = event {
-                self.switchboard.pass_key(seat.id, digit, |leg, digit| self.keys.push((leg, digit)));
+            if let Event::Digit(digit, road) = event {
+                self.switchboard.pass_key(seat.id, digit, |leg, digit| self.keys.push((leg, digit, road)));
             }
             (self.report)((seat.id, event));
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audio::{Clip, Codec};
-use crate::dtmf::Digit;
+use crate::dtmf::{Digit, Road};
 use crate::ids::PlayId;
 use crate::rtp::RtcpPath;
 
@@ -63,11 +63,12 @@ impl LegSettings {
     }
 }
 
-/// What a leg reports. A leg reports at most one of each kind a packet or tick.
+/// What a leg reports. A leg reports at most one of each kind a packet or tick, keys apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A key was pressed: reported at the press's first packet, once a press.
-    Digit(Digit),
+    /// A key was pressed, and came by this road: reported once a press, at the first packet of a telephone event, some 35 ms into the
+    /// tones of a key.
+    Digit(Digit, Road),
     /// The last sample of this play has left (or there was nothing to play).
     Played(PlayId),
     /// No RTP has come for `silent_after`. Reported once until RTP comes again.

@@ -4,8 +4,10 @@
 use std::time::Instant;
 
 use super::LegSettings;
+use super::tones::Tones;
 use crate::audio::PAYLOAD_MAX as RELAYED_MAX;
-use crate::audio::{Codec, ComfortNoise, Concealment, Decoder, FRAME_SAMPLES_MAX, Frame};
+use crate::audio::{Codec, ComfortNoise, Concealment, Decoder, Frame};
+use crate::dtmf::Digit;
 use crate::rtp::{JitterBuffer, JitterCounts, JitterSettings, Playout, RtpHeader};
 
 /// The static payload type of comfort noise beside a codec of 8,000 units a second (RFC 3389 §4). It is understood without
@@ -15,8 +17,8 @@ const COMFORT_NOISE: u8 = 13;
 /// Longest payload kept: 120 ms of G.711 or G.722.
 const PAYLOAD_MAX: usize = 960;
 
-/// Packets of up to 120 ms at 48,000 samples a second, and the rest of the one before.
-const SAMPLES_MAX: usize = FRAME_SAMPLES_MAX * 8;
+/// Packets of up to 120 ms, and the rest of the one before, in frames of 20 ms.
+const FRAMES_MAX: usize = 8;
 
 /// Below this, 20 ms are silence: about −50 dBov, as the root of the mean square.
 const QUIET: f32 = 100.0;
@@ -68,6 +70,8 @@ pub struct Hearing {
     waiting: usize,
     heard: Frame,
     quiet: bool,
+    /// While keys are sought in it.
+    tones: Option<Tones>,
     /// The payload that the last tick's frame is made of.
     payload: [u8; RELAYED_MAX],
     /// 0 when it is not made of one payload of 20 ms.
@@ -79,6 +83,7 @@ impl Hearing {
     #[must_use]
     pub fn new(codec: Codec) -> Self {
         let rate = codec.sample_rate();
+        let frame = Frame::silent(rate);
         Self {
             codec,
             buffer: JitterBuffer::new(JitterSettings::new(codec.clock_rate(), PAYLOAD_MAX)),
@@ -87,10 +92,11 @@ impl Hearing {
             noise: ComfortNoise::new(),
             background: 0.0,
             is_described: false,
-            samples: vec![0; SAMPLES_MAX].into(),
+            samples: vec![0; frame.samples().len() * FRAMES_MAX].into(),
             waiting: 0,
-            heard: Frame::silent(rate),
+            heard: frame,
             quiet: true,
+            tones: None,
             payload: [0; RELAYED_MAX],
             payload_length: 0,
         }
@@ -100,6 +106,27 @@ impl Hearing {
     #[must_use]
     pub fn codec(&self) -> Codec {
         self.codec
+    }
+
+    /// Begins or ends seeking keys in what is heard.
+    pub fn seek_tones(&mut self, on: bool) {
+        if !on {
+            self.tones = None;
+        } else if self.tones.is_none() {
+            self.tones = Some(Tones::new(self.codec));
+        }
+    }
+
+    /// A key is down, as far as was heard of one that is sought.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        self.tones.as_ref().is_some_and(Tones::is_pressed)
+    }
+
+    /// An ear for another codec that has heard nothing, but that a key is down.
+    #[must_use]
+    pub fn in_codec(self, codec: Codec) -> Self {
+        Self { tones: self.tones.map(|tones| tones.in_codec(codec)), ..Self::new(codec) }
     }
 
     /// Takes an accepted packet of the leg.
@@ -115,8 +142,9 @@ impl Hearing {
         }
     }
 
-    /// Makes the next 20 ms of what is heard.
-    pub fn tick(&mut self, now: Instant) -> &Frame {
+    /// Makes the next 20 ms of what is heard; `pressed` is called with each key that is found in them
+    /// ([`seek_tones`](Self::seek_tones)).
+    pub fn tick(&mut self, now: Instant, mut pressed: impl FnMut(Digit)) -> &Frame {
         self.buffer.tick(now, self.quiet);
         self.payload_length = 0;
         let (mut pieces, is_seamless) = (0, self.waiting == 0);
@@ -128,16 +156,23 @@ impl Hearing {
             let room = self.samples.get_mut(self.waiting..).unwrap_or_default();
             pieces += 1;
             let made = match playout {
-                Playout::Payload { payload_type: COMFORT_NOISE, payload, .. } => {
+                Playout::Payload { payload_type: COMFORT_NOISE, payload, before, .. } => {
                     self.noise.describe(payload);
                     self.is_described = true;
+                    if let Some(tones) = &mut self.tones {
+                        tones.handle_packet(before, &[], &mut pressed);
+                    }
                     0
                 }
-                Playout::Payload { payload, duration, .. } => {
+                Playout::Payload { payload, duration, before, .. } => {
                     self.is_described = false;
                     let count = count_of(duration).min(room.len());
                     let room = room.get_mut(..count).unwrap_or_default();
                     decode(&mut self.decoder, payload, room);
+                    if let Some(tones) = &mut self.tones {
+                        // Before the substitute of what was lost fades beneath it.
+                        tones.handle_packet(before, room, &mut pressed);
+                    }
                     self.concealment.heard(room);
                     if is_seamless
                         && pieces == 1
@@ -244,12 +279,13 @@ mod tests {
         hearing: Hearing,
         now: Instant,
         sequence: u16,
+        keys: String,
     }
 
     impl Story {
         #[expect(clippy::disallowed_methods, reason = "a test needs some moment to begin at")]
         fn new() -> Self {
-            Self { hearing: Hearing::new(Codec::Pcmu), now: Instant::now(), sequence: 0 }
+            Self { hearing: Hearing::new(Codec::Pcmu), now: Instant::now(), sequence: 0, keys: String::new() }
         }
 
         fn packet(&mut self, payload_type: u8, timestamp: u32, payload: &[u8]) {
@@ -266,7 +302,7 @@ mod tests {
         }
 
         fn tick(&mut self) -> Vec<i16> {
-            let heard = self.hearing.tick(self.now).samples().to_vec();
+            let heard = self.hearing.tick(self.now, |digit| self.keys.push(digit.as_char())).samples().to_vec();
             self.now += Duration::from_millis(20);
             heard
         }

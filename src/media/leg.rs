@@ -1,18 +1,18 @@
 //! One leg: a far end's packets in, one packet out each 20 ms for as long as the leg lives (one SSRC, continuous
 //! sequence numbers and timestamps; what plays is switched behind them).
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::audio::{Codec, Frame};
-use crate::dtmf::{Digit, Press, TelephoneEvents};
+use crate::dtmf::{Digit, Road, TelephoneEvents};
 use crate::ids::PlayId;
 use crate::rtp::{HEADER_LENGTH, RtpHeader, RtpTime, SequenceNumber, Ssrc};
 
 use super::bridge::Voice;
 use super::hearing::{Content, Hearing};
 use super::player::Player;
+use super::presses::{Presses, Pressing};
 use super::reception::Reception;
 use super::source::{Source, Verdict};
 use super::speaking::{Music, Speaking};
@@ -23,12 +23,6 @@ pub const FRAME_SAMPLES: usize = 160;
 
 /// Longest packet that a leg sends.
 pub const MAX_PACKET: usize = HEADER_LENGTH + FRAME_SAMPLES;
-
-/// Presses that may wait to be sent; more are refused.
-pub const PRESSES_MAX: usize = 64;
-
-/// Frames of audio between two presses: with the repeated ends, a pause of 100 ms.
-const PAUSE_FRAMES: u8 = 3;
 
 /// One leg's media. Hand it each datagram of its socket, call [`tick`](Self::tick) each 20 ms.
 #[derive(Debug)]
@@ -46,7 +40,7 @@ pub struct Leg {
     speaking: Option<Box<Speaking>>,
     /// Who needs what this leg hears.
     listeners: Listeners,
-    /// A packet of a telephone event came since the last tick.
+    /// A packet of a telephone event came since the last tick, or the tones of a key went on in it.
     key_heard: bool,
     presses: Presses,
     sequence: SequenceNumber,
@@ -61,24 +55,15 @@ pub struct Leg {
 /// Who listens to a leg.
 #[derive(Clone, Copy, Debug, Default)]
 struct Listeners {
-    tones: bool,
     bridge: bool,
     recording: bool,
-}
-
-/// Digits that this leg presses.
-#[derive(Debug, Default)]
-struct Presses {
-    waiting: VecDeque<(Digit, Duration)>,
-    sending: Option<Press>,
-    pause: u8,
 }
 
 impl Leg {
     /// A leg whose first packet leaves with the first tick.
     #[must_use]
     pub fn new(settings: LegSettings, now: Instant) -> Self {
-        Self {
+        let mut leg = Self {
             source: Source::new(settings.remote),
             reception: Reception::default(),
             telephone_events: TelephoneEvents::new(settings.codec.clock_rate()),
@@ -97,7 +82,9 @@ impl Leg {
             packets_ignored: 0,
             digits: 0,
             settings,
-        }
+        };
+        leg.settle();
+        leg
     }
 
     /// Takes one datagram that came from `source`. Anything may be in it.
@@ -132,7 +119,7 @@ impl Leg {
             let digits = &mut self.digits;
             self.telephone_events.handle_packet(&header, payload, |digit| {
                 *digits = digits.saturating_add(1);
-                out.push(Event::Digit(digit));
+                out.push(Event::Digit(digit, Road::TelephoneEvent));
             });
         }
     }
@@ -143,29 +130,48 @@ impl Leg {
         self.source.handle_time(now);
         self.report_silence(now, out);
         if let Some(hearing) = &mut self.hearing {
-            hearing.tick(now);
+            let (presses, digits) = (&self.presses, &mut self.digits);
+            hearing.tick(now, |digit| {
+                if !presses.echoes(now, digit) {
+                    *digits = digits.saturating_add(1);
+                    out.push(Event::Digit(digit, Road::InBand));
+                }
+            });
+            self.key_heard |= hearing.is_pressed();
         }
         let timestamp = self.timestamp;
         self.timestamp = timestamp.plus(self.settings.codec.frame_units());
         let (head, body) = packet.split_at_mut(HEADER_LENGTH);
-        let clock_rate = self.settings.codec.clock_rate();
-        let press = self.presses.next_packet(timestamp, clock_rate).zip(self.settings.telephone_event);
-        let (marker, payload_type, timestamp, length) = if let Some((press, payload_type)) = press {
-            body.iter_mut().zip(press.payload).for_each(|(to, from)| *to = from);
-            if let Some(speaking) = &mut self.speaking {
-                speaking.press();
+        let LegSettings { codec, telephone_event, .. } = self.settings;
+        let pressing = self
+            .presses
+            .next(now, timestamp, codec, telephone_event.is_some(), &mut self.player, body)
+            .filter(|press| {
+                // What a re-INVITE took away in the midst of a press.
+                matches!(press, Pressing::Tones(_)) || telephone_event.is_some()
+            });
+        if let (Some(_), Some(speaking)) = (pressing, &mut self.speaking) {
+            speaking.press();
+        }
+        let (marker, payload_type, timestamp, length) = match (pressing, telephone_event) {
+            (Some(Pressing::Event(press)), Some(payload_type)) => {
+                body.iter_mut().zip(press.payload).for_each(|(to, from)| *to = from);
+                (press.marker, payload_type, press.timestamp, press.payload.len())
             }
-            (press.marker, payload_type, press.timestamp, press.payload.len())
-        } else {
-            let speaks = self.player.is_playing() || self.speaking.as_ref().is_some_and(|leg| leg.is_speaking());
-            let marker = self.quiet && speaks;
-            self.quiet = !speaks;
-            let filled = match &mut self.speaking {
-                Some(speaking) => speaking.fill(&mut self.player, body),
-                None => self.player.fill(self.settings.codec, body),
-            };
-            out.extend(filled.played.map(Event::Played));
-            (marker, self.settings.payload_type, timestamp, filled.length)
+            (Some(Pressing::Tones(length)), _) => {
+                (std::mem::take(&mut self.quiet), self.settings.payload_type, timestamp, length)
+            }
+            (Some(Pressing::Event(_)) | None, _) => {
+                let speaks = self.player.is_playing() || self.speaking.as_ref().is_some_and(|leg| leg.is_speaking());
+                let marker = self.quiet && speaks;
+                self.quiet = !speaks;
+                let filled = match &mut self.speaking {
+                    Some(speaking) => speaking.fill(&mut self.player, body),
+                    None => self.player.fill(codec, body),
+                };
+                out.extend(filled.played.map(Event::Played));
+                (marker, self.settings.payload_type, timestamp, filled.length)
+            }
         };
         let destination = self.source.destination();
         if !self.settings.send || destination.port() == 0 || destination.ip().is_unspecified() {
@@ -188,12 +194,6 @@ impl Leg {
     #[must_use]
     pub fn locked(&self) -> Option<SocketAddr> {
         self.source.locked()
-    }
-
-    /// Begins or ends listening for tones: what comes is decoded only while somebody listens, and only beginning allocates.
-    pub fn listen(&mut self, on: bool) {
-        self.listeners.tones = on;
-        self.settle();
     }
 
     /// The leg is in a bridge from now on, or in none: what it hears is wanted there ([`heard`](Self::heard)), and what it is given
@@ -250,7 +250,8 @@ impl Leg {
         self.speaking.as_ref().and_then(|speaking| speaking.said())
     }
 
-    /// True once after a packet of a telephone event.
+    /// True while a key of the far end is down: once after each packet of a telephone event, and after each tick in which its tones
+    /// were heard.
     pub fn take_key(&mut self) -> bool {
         std::mem::take(&mut self.key_heard)
     }
@@ -259,17 +260,25 @@ impl Leg {
         self.speaking.get_or_insert_with(|| Box::new(Speaking::new(self.settings.codec)))
     }
 
-    /// Has an ear while somebody listens; a voice, once it was needed, stays.
+    /// Has an ear while somebody listens, or keys can come as tones only: what comes is decoded for nobody else, and only beginning
+    /// allocates. A voice, once it was needed, stays.
     fn settle(&mut self) {
-        let Listeners { tones, bridge, recording } = self.listeners;
+        let Listeners { bridge, recording } = self.listeners;
+        let tones = self.settings.telephone_event.is_none();
         if bridge || recording {
             self.speaking();
         }
         if !(tones || bridge || recording) {
             self.hearing = None;
-        } else if self.hearing.is_none() {
-            self.hearing = Some(Box::new(Hearing::new(self.settings.codec)));
+            return;
         }
+        let codec = self.settings.codec;
+        let hearing = match self.hearing.take() {
+            Some(hearing) if hearing.codec() == codec => hearing,
+            Some(hearing) => Box::new(hearing.in_codec(codec)),
+            None => Box::new(Hearing::new(codec)),
+        };
+        self.hearing.insert(hearing).seek_tones(tones);
     }
 
     /// What was heard in the 20 ms of the last [`tick`](Self::tick): samples put in order, what is lost concealed, pauses filled
@@ -291,20 +300,22 @@ impl Leg {
         self.player.stop();
     }
 
-    /// Presses a key for `length` (see [`Press::new`]) when those before it are done; what plays waits meanwhile. False
-    /// when telephone events were not negotiated or [`PRESSES_MAX`] wait.
+    /// Presses a key for `length` when those before it are done; what plays waits meanwhile. It goes out as a telephone event
+    /// (see [`Press::new`](crate::dtmf::Press::new)), or as tones where those were not negotiated. False when too many wait.
     pub fn press(&mut self, digit: Digit, length: Duration) -> bool {
-        let possible = self.settings.telephone_event.is_some() && self.presses.waiting.len() < PRESSES_MAX;
-        if possible {
-            self.presses.waiting.push_back((digit, length));
-        }
-        possible
+        self.presses.press(digit, length)
     }
 
     /// True while keys are being pressed or wait to be.
     #[must_use]
     pub fn is_pressing(&self) -> bool {
-        self.presses.sending.is_some() || !self.presses.waiting.is_empty()
+        self.presses.is_pressing()
+    }
+
+    /// How the far end's keys come, and ours go, besides INFO.
+    #[must_use]
+    pub fn road(&self) -> Road {
+        if self.settings.telephone_event.is_some() { Road::TelephoneEvent } else { Road::InBand }
     }
 
     /// New settings after a re-INVITE. Our stream goes on: its SSRC, sequence and timestamp are not taken from `settings`.
@@ -314,13 +325,11 @@ impl Leg {
         if settings.codec.clock_rate() != self.settings.codec.clock_rate() {
             self.telephone_events = TelephoneEvents::new(settings.codec.clock_rate());
         }
-        if self.hearing.as_ref().is_some_and(|hearing| hearing.codec() != settings.codec) {
-            self.hearing = Some(Box::new(Hearing::new(settings.codec)));
-        }
         if let Some(speaking) = &mut self.speaking {
             speaking.change_codec(settings.codec);
         }
         self.settings = LegSettings { ssrc: self.settings.ssrc, ..settings };
+        self.settle();
         // A hold may have kept the far end quiet.
         self.hear(now);
     }
@@ -348,26 +357,6 @@ impl Leg {
             self.silence_reported = true;
             out.push(Event::Silent);
         }
-    }
-}
-
-impl Presses {
-    /// The packet of the press under way, or of the next one after its pause.
-    fn next_packet(&mut self, timestamp: RtpTime, clock_rate: u32) -> Option<crate::dtmf::PressPacket> {
-        if self.sending.is_none() {
-            if self.pause > 0 {
-                self.pause -= 1;
-                return None;
-            }
-            let (digit, length) = self.waiting.pop_front()?;
-            self.sending = Some(Press::new(digit, length, timestamp, clock_rate));
-        }
-        let packet = self.sending.as_mut().and_then(Press::next_packet);
-        if packet.is_none() {
-            self.sending = None;
-            self.pause = PAUSE_FRAMES - 1;
-        }
-        packet
     }
 }
 
@@ -490,7 +479,7 @@ mod tests {
         for index in 0..5 {
             story.packet(PHONE, 101, index == 0, 8000, &[5, 10, 0, 160 + index]);
         }
-        assert_eq!(story.events(), [Event::Digit(Digit::from_event(5).unwrap())]);
+        assert_eq!(story.events(), [Event::Digit(Digit::from_event(5).unwrap(), Road::TelephoneEvent)]);
         assert_eq!(story.leg.report().digits, 1);
     }
 
@@ -572,14 +561,12 @@ mod tests {
             .events()
             .iter()
             .map(|event| match event {
-                Event::Digit(digit) => digit.as_char(),
+                Event::Digit(digit, _) => digit.as_char(),
                 Event::Played(_) | Event::Silent | Event::Learned(_) | Event::Bridged { .. } | Event::Closed(_) => '?',
             })
             .collect();
         assert_eq!((keys.as_str(), callee.leg.report().packets_lost), ("*2363#", 0));
         assert_eq!(frames, 6 * 7 + 5 * 3 + 1, "seven packets a press, three frames between two, one to see the end");
-        let mut without = Story::with(|settings| settings.telephone_event = None);
-        assert!(!without.leg.press(Digit::STAR, Duration::ZERO));
     }
 
     #[test]

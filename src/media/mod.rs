@@ -8,11 +8,13 @@ mod listener;
 pub mod mixer;
 mod overload;
 mod player;
+mod presses;
 mod reception;
 pub mod recorder;
 mod source;
 mod speaking;
 pub mod switchboard;
+mod tones;
 
 pub use action::{Event, LegReport, LegSettings, RecordingChange, RecordingReport, Segment};
 pub use bridge::{Bridge, Role};

@@ -72,6 +72,17 @@ impl Player {
         Filled { length, played }
     }
 
+    /// Encodes 20 ms, 8,000 samples a second, that are no part of a play, into the stream that the plays make; of Opus it knows
+    /// silence only.
+    pub(super) fn encode(&mut self, codec: Codec, samples: &[i16; PACKET_SAMPLES], body: &mut [u8]) -> usize {
+        match codec {
+            Codec::Pcmu => encode_g711(Law::Mu, samples, body),
+            Codec::Pcma => encode_g711(Law::A, samples, body),
+            Codec::G722 => self.g722.get_or_insert_default().encode_narrow(samples, body),
+            Codec::Opus => copy_packet(opus::silence(), body),
+        }
+    }
+
     fn fill_g711(&mut self, law: Law, frame: &mut [u8]) -> Option<PlayId> {
         join(&mut self.playing, frame, |sound, out| match sound {
             Sound::Clip(clip, from) => {
@@ -192,6 +203,10 @@ fn copy_opus(live: &mut Option<opus::Encoder>, clip: &Clip, from: usize, out: &m
         0 => copy_packet(opus::silence(), out),
         length => length,
     }
+}
+
+fn encode_g711(law: Law, samples: &[i16], out: &mut [u8]) -> usize {
+    out.iter_mut().zip(samples).map(|(to, sample)| *to = g711::encode(law, *sample)).count()
 }
 
 fn copy_packet(packet: &[u8], out: &mut [u8]) -> usize {

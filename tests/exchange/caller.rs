@@ -1,56 +1,8 @@
-//! What callers do: keys by every road, none at all, wrong ones; and services that keep them waiting.
+//! What callers do: keys, none at all, wrong ones; and services that keep them waiting.
 
 use super::*;
 
 // ---- Keys -----------------------------------------------------------------------------------------------------------
-
-#[test]
-fn a_key_by_both_roads_is_one_and_info_alone_is_enough() {
-    let mut sim = Sim::new();
-    let phone = sim.talk("both", "*2363");
-    sim.listen(phone);
-    sim.press(phone, "2");
-    sim.advance(ms(160));
-    sim.info(phone, '2');
-    sim.listen(phone);
-    sim.info(phone, '5');
-    sim.listen(phone);
-    sim.bye(phone);
-    sim.assert_idle();
-    assert_eq!(keys_taken(sim.record()), "25");
-    assert_eq!(sim.record().media.digits, 1);
-    assert!(sim.phones[phone].has_heard("menu_equipos_planes"));
-}
-
-/// RFC 4733 §2.5.1.3 wants one timestamp for all packets of a press; some gateways give each end a new one (J10d).
-#[test]
-fn three_ends_with_new_timestamps_are_one_key() {
-    let mut sim = Sim::new();
-    let phone = sim.talk("gateway", "*2363");
-    sim.listen(phone);
-    sim.phones[phone].speaks = false;
-    let to = sim.phones[phone].talk.as_ref().unwrap().leg.destination();
-    let from = sim.phones[phone].rtp;
-    let packets = [(0, 160, 0), (0, 320, 0), (0, 480, 0), (480, 480, 0x80), (640, 480, 0x80), (800, 480, 0x80)];
-    for (sequence, (later, duration, end)) in (500_u16..).zip(packets) {
-        let header = RtpHeader {
-            marker: sequence == 500,
-            payload_type: 101,
-            sequence: SequenceNumber(sequence),
-            timestamp: RtpTime(100_000 + later),
-            ssrc: Ssrc(0xfa4),
-        };
-        let [high, low] = u16::to_be_bytes(duration);
-        let packet = [&header.to_bytes()[..], &[2, end | 10, high, low]].concat();
-        sim.send_rtp(from, to, &packet);
-        sim.advance(ms(20));
-    }
-    sim.phones[phone].speaks = true;
-    sim.listen(phone);
-    sim.bye(phone);
-    sim.assert_idle();
-    assert_eq!((keys_taken(sim.record()).as_str(), sim.record().media.digits), ("2", 1));
-}
 
 #[test]
 fn a_fifth_of_the_packets_lost_doubles_no_key_and_loses_none() {

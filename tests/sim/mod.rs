@@ -400,6 +400,11 @@ impl Sim {
             let mut packet = [0; MAX_PACKET];
             let length = talk.leg.tick(now, &mut packet, &mut Vec::new());
             let to = talk.leg.destination();
+            if let Some(sounds) = self.phones[phone].sounds
+                && length == Some(MAX_PACKET)
+            {
+                packet[MAX_PACKET - sounds.len()..].copy_from_slice(&sounds);
+            }
             if let Some(length) = length.filter(|_| self.phones[phone].speaks) {
                 self.send_rtp(from, to, &packet[..length]);
             }

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use contesta::dtmf::Digit;
+use contesta::audio::g711;
+use contesta::dtmf::{Digit, ToneGenerator};
 use contesta::media::{Leg, LegSettings};
 use contesta::rtp::RtpHeader;
 use contesta::sdp::{self, Negotiated};
@@ -36,6 +37,8 @@ pub struct Phone {
     pub answers_bye: bool,
     /// Sends its packets.
     pub speaks: bool,
+    /// What its next packets of audio hold.
+    pub sounds: Option<[u8; 160]>,
     pub to_tag: String,
     pub cseq: u32,
     branches: u32,
@@ -179,6 +182,7 @@ impl Sim {
             acks: true,
             answers_bye: true,
             speaks: true,
+            sounds: None,
             to_tag: String::new(),
             cseq: 0,
             branches: 0,
@@ -313,7 +317,24 @@ impl Sim {
         self.homes.insert(rtp, phone);
     }
 
-    /// Presses these keys one after the other, as telephone events.
+    /// Sounds these keys for so long each, as tones in place of its silence, whatever was agreed on.
+    pub fn sound(&mut self, phone: usize, keys: &str, length_ms: u32) {
+        let caller = &self.phones[phone];
+        let Some(talk) = &caller.talk else { return };
+        let law = talk.leg.codec().law().unwrap();
+        for key in keys.chars() {
+            let mut tones = ToneGenerator::new(Digit::from_char(key).unwrap(), length_ms * 8, 8_000);
+            while !tones.is_over() {
+                let mut samples = [0; 160];
+                tones.fill(&mut samples);
+                self.phones[phone].sounds = Some(samples.map(|sample| g711::encode(law, sample)));
+                self.advance(Duration::from_millis(20));
+            }
+        }
+        self.phones[phone].sounds = None;
+    }
+
+    /// Presses these keys one after the other, as telephone events, or as tones where those were not agreed on.
     pub fn press(&mut self, phone: usize, keys: &str) {
         let Some(talk) = &mut self.phones[phone].talk else { return };
         for key in keys.chars() {
