@@ -619,6 +619,7 @@ impl Seat {
             desk.switchboard.take(self.id, &self.leg);
         }
         if let Some(recording) = &mut self.recording {
+            recording.hold_back(self.leg.road() == Road::InBand);
             if self.leg.take_key() {
                 recording.key_down();
             }

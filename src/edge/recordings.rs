@@ -163,9 +163,14 @@ impl Recording {
         }
     }
 
-    /// A packet of a pressed key ([`Recorder::key_down`]).
+    /// A key is down ([`Recorder::key_down`]).
     pub fn key_down(&mut self) {
         self.recorder.key_down();
+    }
+
+    /// Keys come as tones, or do not ([`Recorder::hold_back`]).
+    pub fn hold_back(&mut self, on: bool) {
+        self.recorder.hold_back(on);
     }
 
     /// True when the thread has given back every chunk but the one in hand.

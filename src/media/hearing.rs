@@ -72,6 +72,8 @@ pub struct Hearing {
     quiet: bool,
     /// While keys are sought in it.
     tones: Option<Tones>,
+    /// Somebody takes what is heard. Who only seeks keys has no use for a substitute of what was lost.
+    is_heard: bool,
     /// The payload that the last tick's frame is made of.
     payload: [u8; RELAYED_MAX],
     /// 0 when it is not made of one payload of 20 ms.
@@ -97,6 +99,7 @@ impl Hearing {
             heard: frame,
             quiet: true,
             tones: None,
+            is_heard: true,
             payload: [0; RELAYED_MAX],
             payload_length: 0,
         }
@@ -108,13 +111,19 @@ impl Hearing {
         self.codec
     }
 
-    /// Begins or ends seeking keys in what is heard.
-    pub fn seek_tones(&mut self, on: bool) {
-        if !on {
+    /// Says what it is for: to seek keys, and for whoever takes what is [`heard`](Self::heard), which is silence while nobody does.
+    pub fn listen_for(&mut self, tones: bool, is_heard: bool) {
+        if !tones {
             self.tones = None;
         } else if self.tones.is_none() {
             self.tones = Some(Tones::new(self.codec));
         }
+        if self.is_heard && !is_heard {
+            self.concealment.reset();
+            self.waiting = 0;
+            self.heard.silence();
+        }
+        self.is_heard = is_heard;
     }
 
     /// A key is down, as far as was heard of one that is sought.
@@ -126,7 +135,8 @@ impl Hearing {
     /// An ear for another codec that has heard nothing, but that a key is down.
     #[must_use]
     pub fn in_codec(self, codec: Codec) -> Self {
-        Self { tones: self.tones.map(|tones| tones.in_codec(codec)), ..Self::new(codec) }
+        let tones = self.tones.map(|tones| tones.in_codec(codec));
+        Self { tones, is_heard: self.is_heard, ..Self::new(codec) }
     }
 
     /// Takes an accepted packet of the leg.
@@ -143,7 +153,7 @@ impl Hearing {
     }
 
     /// Makes the next 20 ms of what is heard; `pressed` is called with each key that is found in them
-    /// ([`seek_tones`](Self::seek_tones)).
+    /// ([`listen_for`](Self::listen_for)).
     pub fn tick(&mut self, now: Instant, mut pressed: impl FnMut(Digit)) -> &Frame {
         self.buffer.tick(now, self.quiet);
         self.payload_length = 0;
@@ -151,6 +161,7 @@ impl Hearing {
         let (clock, rate) = (self.codec.clock_rate(), self.codec.sample_rate());
         let count_of = |units: u32| (u64::from(units) * u64::from(rate) / u64::from(clock)) as usize; // below 2^32
         let mut said = true;
+        let mut is_loud = false;
         while let Some(playout) = self.buffer.next() {
             said &= matches!(playout, Playout::Payload { .. });
             let room = self.samples.get_mut(self.waiting..).unwrap_or_default();
@@ -173,6 +184,10 @@ impl Hearing {
                         // Before the substitute of what was lost fades beneath it.
                         tones.handle_packet(before, room, &mut pressed);
                     }
+                    if !self.is_heard {
+                        is_loud |= level(room) >= QUIET;
+                        continue;
+                    }
                     self.concealment.heard(room);
                     if is_seamless
                         && pieces == 1
@@ -184,6 +199,7 @@ impl Hearing {
                     }
                     count
                 }
+                Playout::Missing { .. } | Playout::Nothing { .. } if !self.is_heard => 0,
                 Playout::Missing { duration, .. } => {
                     let count = count_of(duration).min(room.len());
                     self.concealment.conceal(room.get_mut(..count).unwrap_or_default());
@@ -199,6 +215,10 @@ impl Hearing {
                 }
             };
             self.waiting += made;
+        }
+        if !self.is_heard {
+            self.quiet = !is_loud;
+            return &self.heard;
         }
         if pieces > 1 {
             self.payload_length = 0;

@@ -278,14 +278,15 @@ impl Leg {
             Some(hearing) => Box::new(hearing.in_codec(codec)),
             None => Box::new(Hearing::new(codec)),
         };
-        self.hearing.insert(hearing).seek_tones(tones);
+        self.hearing.insert(hearing).listen_for(tones, bridge || recording);
     }
 
     /// What was heard in the 20 ms of the last [`tick`](Self::tick): samples put in order, what is lost concealed, pauses filled
-    /// with comfort noise. `None` while nobody listens; silence until the far end speaks.
+    /// with comfort noise. `None` while neither a bridge nor a recording listens; silence until the far end speaks.
     #[must_use]
     pub fn heard(&self) -> Option<&Frame> {
-        self.hearing.as_ref().map(|hearing| hearing.heard())
+        let Listeners { bridge, recording } = self.listeners;
+        self.hearing.as_ref().filter(|_| bridge || recording).map(|hearing| hearing.heard())
     }
 
     /// Plays `segments` from the next tick on, in place of what plays. Nothing to play is reported as played at once.

@@ -11,6 +11,9 @@
 //! key down     silence    prompts    goes on: the caller's telephone may let the tone through
 //! paused       –          –          stands still
 //! ```
+//!
+//! A key that comes as tones is known only when 35 ms of them have been heard. So while keys come so, the caller's side is recorded
+//! [`HELD_BACK_TICKS`] late, and what is held back when a key is found is silent too.
 
 use std::time::Duration;
 
@@ -24,6 +27,9 @@ pub const MUTE_TAIL: Duration = Duration::from_secs(1);
 
 /// How long the caller's side stays silent after the last packet of a key: three packets may be lost or late.
 const KEY_TAIL_TICKS: u16 = 4;
+
+/// How late the caller's side is recorded where keys come as tones: what a detector needs, and the tick in which they begin.
+const HELD_BACK_TICKS: usize = 3;
 
 /// One tick.
 const TICK: Duration = Duration::from_millis(20);
@@ -59,6 +65,8 @@ pub struct Recorder {
     key_tail: u16,
     left: Side,
     right: Side,
+    /// What the caller said in the last ticks, oldest first; empty where keys are known at their first packet.
+    held_back: Vec<i16>,
 }
 
 /// One channel's way from its leg's rate to the recording's.
@@ -84,6 +92,7 @@ impl Recorder {
             key_tail: 0,
             left: Side::default(),
             right: Side::default(),
+            held_back: Vec::with_capacity(tick_samples(rate) * HELD_BACK_TICKS),
         };
         recorder.refill(chunk);
         recorder
@@ -108,11 +117,18 @@ impl Recorder {
             self.lost += count as u64;
             return None;
         };
-        let left = if is_silent || is_key_down { &[] } else { left };
+        let left = if is_key_down { &[] } else { left };
         let right = if is_silent { &[] } else { right };
         let sample = |side: &[i16], index: usize| side.get(index).copied().unwrap_or(0);
         let free = chunk.frames.capacity() - chunk.frames.len();
-        chunk.frames.extend((0..count.min(free)).map(|index| [sample(left, index), sample(right, index)]));
+        let frame = |index: usize| {
+            let said = sample(left, index);
+            let said = self.held_back.get_mut(index).map_or(said, |held| std::mem::replace(held, said));
+            [if is_silent { 0 } else { said }, sample(right, index)]
+        };
+        chunk.frames.extend((0..count.min(free)).map(frame));
+        let moved = count.min(self.held_back.len());
+        self.held_back.rotate_left(moved);
         if chunk.frames.len() + count > chunk.frames.capacity() { self.chunk.take() } else { None }
     }
 
@@ -161,9 +177,19 @@ impl Recorder {
         self.paused = paused;
     }
 
-    /// A packet of a pressed key has come: the caller's side is silent for a moment.
+    /// A packet of a pressed key has come, or its tones were heard: the caller's side is silent for a moment, what is held back of it
+    /// included.
     pub fn key_down(&mut self) {
         self.key_tail = KEY_TAIL_TICKS;
+        self.held_back.fill(0);
+    }
+
+    /// Keys come as tones from now on, or do not.
+    pub fn hold_back(&mut self, on: bool) {
+        let held = if on { tick_samples(self.rate) * HELD_BACK_TICKS } else { 0 };
+        if self.held_back.len() != held {
+            self.held_back.resize(held, 0);
+        }
     }
 
     /// How much was lost for want of chunks.
@@ -293,6 +319,24 @@ mod tests {
         recorder.key_down();
         let chunks = record(&mut recorder, 23);
         assert_eq!(runs(&chunks[0].frames), [([1, 2], 320), ([0, 2], 640), ([1, 2], 4_000 - 960)]);
+    }
+
+    /// Tones are found in their third tick at the latest.
+    #[test]
+    fn a_key_that_comes_as_tones_is_silent_from_its_beginning() {
+        let mut recorder = recorder();
+        recorder.hold_back(true);
+        record(&mut recorder, 5);
+        recorder.key_down();
+        let chunks = record(&mut recorder, 45);
+        let told = [([0, 2], 3 * 160), ([1, 2], 2 * 160), ([0, 2], (3 + 4) * 160), ([1, 2], (25 - 12) * 160)];
+        assert_eq!(runs(&chunks[0].frames), told);
+        assert_eq!(runs(&chunks[1].frames), [([1, 2], 4_000)]);
+        recorder.mute(true);
+        record(&mut recorder, 1);
+        recorder.hold_back(false);
+        recorder.mute(false);
+        assert_eq!(runs(&recorder.finish().unwrap().frames), [([0, 0], 160)], "what was held back is not told");
     }
 
     #[test]
