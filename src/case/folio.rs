@@ -1,6 +1,6 @@
 //! The folio: ten digits that can be keyed, with a check digit, that cannot be guessed from the last one.
 //!
-//! Prefix digit of the operator, eight random digits, one check digit after H. M. Damm (2004). Damm's quasigroup notices
+//! Prefix digit of the operator, eight random digits (the first a 9 when the database was away), one check digit after H. M. Damm (2004). Damm's quasigroup notices
 //! every wrong digit and every two neighbours exchanged, the two mistakes people make at a keypad; Luhn lets `09` ↔ `90`
 //! through, and Verhoeff notices no more of these two with three tables instead of one.
 
@@ -28,10 +28,21 @@ pub enum FolioError {
 }
 
 impl Folio {
-    /// Draws a folio: each of the 10⁸ of this prefix is equally likely. `prefix` is 1 to 9; only its last digit counts.
+    /// Draws a folio: each of the 9 · 10⁷ of this prefix is equally likely. `prefix` is 1 to 9; only its last digit counts.
     #[must_use]
     pub fn draw(prefix: u8, ids: &mut Ids) -> Self {
-        let payload = format!("{}{:08}", prefix % 10, ids.below(100_000_000));
+        Self::with_payload(prefix, ids.below(APART))
+    }
+
+    /// Draws one of the other 10⁷, which [`Folio::draw`] never gives: for whoever cannot see which folios there are. It is
+    /// nobody's but of another that was drawn so.
+    #[must_use]
+    pub fn draw_apart(prefix: u8, ids: &mut Ids) -> Self {
+        Self::with_payload(prefix, APART + ids.below(ALL - APART))
+    }
+
+    fn with_payload(prefix: u8, number: u64) -> Self {
+        let payload = format!("{}{number:08}", prefix % 10);
         let check = damm(payload.bytes().map(|byte| byte.wrapping_sub(b'0')));
         Self(format!("{payload}{check}"))
     }
@@ -59,6 +70,12 @@ impl Folio {
     #[must_use]
     pub fn prefix(&self) -> u8 {
         self.0.bytes().next().map_or(0, |byte| byte.wrapping_sub(b'0'))
+    }
+
+    /// True when it was drawn by [`Folio::draw_apart`].
+    #[must_use]
+    pub fn is_apart(&self) -> bool {
+        self.0.as_bytes().get(1) == Some(&b'9')
     }
 
     /// Its ten digits as a number, for sets of many folios.
@@ -100,6 +117,10 @@ impl FromStr for Folio {
         Self::parse(text)
     }
 }
+
+/// How many numbers eight digits are, and from which on they are drawn without sight of the others.
+const ALL: u64 = 100_000_000;
+const APART: u64 = 90_000_000;
 
 /// Damm's check digit over decimal digits (0 to 9); 0 for a word that carries the right one.
 fn damm(digits: impl Iterator<Item = u8>) -> u8 {
@@ -145,6 +166,16 @@ mod tests {
         let middle = |folio: &Folio| folio.as_str()[1..9].parse::<i64>().unwrap();
         assert!((middle(&drawn[0]) - middle(&drawn[1])).abs() > 1_000);
         assert!((middle(&drawn[1]) - middle(&drawn[2])).abs() > 1_000);
+    }
+
+    #[test]
+    fn whoever_cannot_see_the_others_draws_apart_from_them() {
+        let mut ids = Ids::from_seed(11);
+        for _ in 0..10_000 {
+            assert!(!Folio::draw(7, &mut ids).is_apart());
+            let apart = Folio::draw_apart(7, &mut ids);
+            assert!(apart.is_apart() && Folio::parse(apart.as_str()).as_ref() == Ok(&apart), "{apart}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! `contesta run`: the engine answers calls.
-#![expect(clippy::disallowed_methods, reason = "tables are read from files")]
+#![expect(clippy::disallowed_methods, reason = "tables are read from files, in a task when the database comes later")]
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -156,13 +156,33 @@ fn settings(args: &Args) -> anyhow::Result<Config> {
 
 async fn open_store(config: &Config, key: &SecretKey, operators: &[Arc<Operator>]) -> anyhow::Result<Store> {
     let store = Store::open(&config.store.to_url(), &config.paths.data).await.context("cannot open the store")?;
-    let read = |path: &str| std::fs::read(config.paths.flows.join(path)).ok();
-    let imported =
-        import::import_all_if_empty(&store, key, operators, &read).await.context("cannot fill the tables")?;
-    for (path, rows) in imported {
-        info!("imported {rows} rows of {path}");
+    if store.has_seen_database() {
+        fill_tables(config, &store, key, operators).await?;
+        return Ok(store);
     }
+    let (config, later, key, operators) = (config.clone(), store.clone(), key.clone(), operators.to_vec());
+    tokio::spawn(async move {
+        later.database_seen().await;
+        if let Err(fault) = fill_tables(&config, &later, &key, &operators).await {
+            tracing::error!("{fault:#}");
+        }
+    });
     Ok(store)
+}
+
+/// Imports what was never imported.
+async fn fill_tables(
+    config: &Config,
+    store: &Store,
+    key: &SecretKey,
+    operators: &[Arc<Operator>],
+) -> anyhow::Result<()> {
+    let read = |path: &str| std::fs::read(config.paths.flows.join(path)).ok();
+    let imported = import::import_all_if_empty(store, key, operators, &read).await.context("cannot fill the tables")?;
+    for (path, rows) in imported {
+        info!("imported {rows} rows of {}", config.paths.flows.join(path).display());
+    }
+    Ok(())
 }
 
 /// The address that peers reach us at: as configured, or the bound one, or the one of the default route.

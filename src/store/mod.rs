@@ -4,13 +4,16 @@
 //! is away. One [`writer`] gathers concurrent writes into one commit. Reads go past it, to a few connections of their own.
 #![expect(clippy::disallowed_methods, reason = "the store stamps what it is given and has its own writer thread")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
 use rand::TryRng;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 use crate::call::CallRecord;
 use crate::case::{self, Case, Folio};
@@ -57,6 +60,8 @@ struct Inner {
     jobs: mpsc::Sender<Job>,
     pending: Arc<Mutex<Pending>>,
     ids: Mutex<Ids>,
+    /// True once the database has been there: its tables are ours, its folios are known.
+    seen: watch::Receiver<bool>,
     /// For tries to verify an account, which go past the writer: they are answered one after the other, and never spooled.
     tries: tokio::sync::Mutex<Option<Conn>>,
 }
@@ -65,10 +70,11 @@ impl Store {
     /// Opens the engine's store: makes and migrates the database, takes the spool of `data` for this process alone, and
     /// brings what an earlier run left there into the database.
     ///
-    /// `url` is `sqlite:///path/contesta.db`, a bare path, or `postgres://user@host/database`.
+    /// `url` is `sqlite:///path/contesta.db`, a bare path, or `postgres://user@host/database`. A server that is not there now is
+    /// no error: writes go to the spool, reads fail, and all of the above is done when it is back ([`Store::database_seen`]).
     ///
     /// # Errors
-    /// The database cannot be opened or migrated; another engine runs on `data`.
+    /// The database cannot be opened or migrated, or the server refuses us; another engine runs on `data`.
     pub async fn open(url: &str, data: &Path) -> anyhow::Result<Self> {
         let place = Place::parse(url)?;
         make_folder(&place)?;
@@ -94,7 +100,8 @@ impl Store {
         let (jobs, _) = mpsc::channel(1);
         let pending = Arc::new(Mutex::new(Pending::default()));
         let ids = Mutex::new(os_ids()?);
-        let inner = Inner { readers, place, jobs, pending, ids, tries: tokio::sync::Mutex::default() };
+        let (_, seen) = watch::channel(true);
+        let inner = Inner { readers, place, jobs, pending, ids, seen, tries: tokio::sync::Mutex::default() };
         Ok(Self { inner: Arc::new(inner) }.with_spool_of(data))
     }
 
@@ -124,17 +131,33 @@ impl Store {
     }
 
     async fn start(place: Place, spool: Option<Spool>, backlog: Vec<Entry>) -> anyhow::Result<Self> {
-        let mut conn = place.connect(writer::LOCK_PATIENCE).await?;
-        conn.migrate().await?;
-        let mut taken = cases::folios(&mut conn).await?;
-        taken.extend(backlog.iter().filter_map(|entry| entry.write.folio().map(Folio::number)));
-        // The writer has a runtime of its own, and a connection belongs to the runtime that opened it.
-        conn.close().await.context("cannot close the first connection")?;
+        let mut taken: BTreeSet<u64> =
+            backlog.iter().filter_map(|entry| entry.write.folio().map(Folio::number)).collect();
+        let known = match timeout(FIRST_PATIENCE, place.connect(writer::LOCK_PATIENCE)).await {
+            Ok(Ok(mut conn)) => {
+                conn.migrate().await?;
+                taken.extend(cases::folios(&mut conn).await?);
+                // The writer has a runtime of its own, and a connection belongs to the runtime that opened it.
+                conn.close().await.context("cannot close the first connection")?;
+                true
+            }
+            Ok(Err(fault)) if spool.is_some() && Place::is_away(&fault) => {
+                tracing::warn!(cause = format!("{fault:#}"), "{AWAY_AT_THE_START}");
+                false
+            }
+            Ok(Err(fault)) => return Err(fault),
+            Err(_) if spool.is_some() => {
+                tracing::warn!(cause = format!("no answer in {} s", FIRST_PATIENCE.as_secs()), "{AWAY_AT_THE_START}");
+                false
+            }
+            Err(_) => anyhow::bail!("the database does not answer in {} s", FIRST_PATIENCE.as_secs()),
+        };
 
         let mut pending = Pending::default();
         backlog.iter().for_each(|entry| pending.spooled(entry));
         let pending = Arc::new(Mutex::new(pending));
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
+        let (tell, seen) = watch::channel(known);
         let writer = Writer {
             place: place.clone(),
             conn: None,
@@ -142,6 +165,7 @@ impl Store {
             spool,
             backlog,
             pending: Arc::clone(&pending),
+            seen: tell,
             taken,
             ids: os_ids()?,
             jobs: queue,
@@ -158,9 +182,22 @@ impl Store {
             jobs,
             pending,
             ids: Mutex::new(os_ids()?),
+            seen,
             tries: tokio::sync::Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// True once the database has been there. A store that was opened without it knows only what it was told since.
+    #[must_use]
+    pub fn has_seen_database(&self) -> bool {
+        *self.inner.seen.borrow()
+    }
+
+    /// Returns when the database has been there, its tables brought up to date: at once, unless the store was opened without it.
+    pub async fn database_seen(&self) {
+        // The writer is gone: nobody will see it any more, and whoever waits goes on to find the store closed.
+        let _ = self.inner.seen.clone().wait_for(|seen| *seen).await;
     }
 
     /// Opens a case, or finds the one that this idempotency key opened before. Returns when that is durable, so the folio
@@ -512,9 +549,14 @@ fn crossed(outcome: &Outcome) -> anyhow::Error {
     anyhow::anyhow!("the store's writer answered another question")
 }
 
+/// What an engine that starts without its database says.
+const AWAY_AT_THE_START: &str = "the database is away: calls are answered all the same, cases and records wait in the spool, and what tables and \
+                                 earlier cases know cannot be told until it is back";
+/// How long a start waits for the database's first word.
+const FIRST_PATIENCE: Duration = Duration::from_secs(5);
 /// So many writes may wait for the writer; whoever comes next waits to get in.
 const QUEUE_MAX: usize = 4_096;
 /// An import waits for the engine's commits, and its user is watching.
-const IMPORT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+const IMPORT_PATIENCE: Duration = Duration::from_secs(10);
 /// An import that began longer ago and is not read was broken off: nobody waits for one for a day.
 const BROKEN_OFF_AFTER_MS: i64 = 24 * 3_600 * 1_000;

@@ -357,6 +357,18 @@ impl Row {
     }
 }
 
+impl Place {
+    /// True when this error of [`Place::connect`] says that a server is not there now, and not that it refuses us.
+    pub(crate) fn is_away(error: &anyhow::Error) -> bool {
+        match error.downcast_ref::<sqlx::Error>() {
+            Some(sqlx::Error::Io(_)) => true,
+            // 57P03: it is starting up or shutting down; 53300: too many connections.
+            Some(sqlx::Error::Database(fault)) => matches!(fault.code().as_deref(), Some("57P03" | "53300")),
+            Some(_) | None => false,
+        }
+    }
+}
+
 /// Why a write failed, as far as its caller and its neighbours are concerned.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {

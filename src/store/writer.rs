@@ -7,15 +7,16 @@
 //! ```
 //!
 //! While anything is in the spool, new writes join it behind the old ones: the database sees all of them in order. It has a
-//! thread and a small runtime of its own, so that an `fsync` keeps nobody else waiting.
+//! thread and a small runtime of its own, so that an `fsync` keeps nobody else waiting. A database that was away at the start
+//! is asked for every second: its tables are brought up to date and its folios learnt before anything is written.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::case::{Case, Folio, State};
 use crate::ids::Ids;
@@ -56,6 +57,8 @@ pub(crate) struct Writer {
     /// What is in the spool, in order.
     pub(crate) backlog: Vec<Entry>,
     pub(crate) pending: Arc<Mutex<Pending>>,
+    /// Told `true` once the database has been there.
+    pub(crate) seen: watch::Sender<bool>,
     /// The number of every folio this process knows of: one that is drawn while the database is away must not be anybody's.
     pub(crate) taken: BTreeSet<u64>,
     pub(crate) ids: Ids,
@@ -68,7 +71,8 @@ impl Writer {
     pub(crate) async fn run(mut self) {
         self.replay().await;
         loop {
-            let first = if self.backlog.is_empty() {
+            let waits_for_it = !self.backlog.is_empty() || !*self.seen.borrow();
+            let first = if !waits_for_it {
                 self.jobs.recv().await
             } else {
                 tokio::select! {
@@ -124,8 +128,9 @@ impl Writer {
             return;
         }
         let (mut entries, replies): (Vec<Entry>, Vec<Reply>) = batch.into_iter().unzip();
+        let mut sent = false;
         let committed = if self.backlog.is_empty() {
-            let committed = self.commit(&mut entries, false).await;
+            let committed = self.commit(&mut entries, false, &mut sent).await;
             if let Err(failure) = &committed {
                 warn!(cause = %failure, "writes go to the spool");
                 self.retry_at = Instant::now() + RETRY_EVERY;
@@ -138,7 +143,7 @@ impl Writer {
             Ok(outcomes) => outcomes,
             Err(failure) => {
                 let seen = self.look_up(&entries).await;
-                self.put_aside(entries, seen, &failure)
+                self.put_aside(entries, seen, sent, &failure)
             }
         };
         self.learn(&outcomes);
@@ -148,9 +153,15 @@ impl Writer {
         }
     }
 
-    /// Commits entries in one transaction, each in a savepoint. `Err`: none of them is in, as far as we know. After a
-    /// commit in doubt the same entries, with the same folios and ids, may be written again without harm.
-    async fn commit(&mut self, entries: &mut [Entry], kept: bool) -> Result<Vec<Result<Outcome, Failure>>, Failure> {
+    /// Commits entries in one transaction, each in a savepoint. `Err`: none of them is in, as far as we know; `sent` says
+    /// whether the database was told of them. After a commit in doubt the same entries, with the same folios and ids, may be
+    /// written again without harm.
+    async fn commit(
+        &mut self,
+        entries: &mut [Entry],
+        kept: bool,
+        sent: &mut bool,
+    ) -> Result<Vec<Result<Outcome, Failure>>, Failure> {
         // A server that was restarted since the last batch is found out by a dead connection: ask once more on a new one.
         if let Some(Conn::Postgres(conn)) = &mut self.conn
             && !timeout(CONNECT_PATIENCE, sqlx::Connection::ping(conn)).await.is_ok_and(|alive| alive.is_ok())
@@ -161,6 +172,7 @@ impl Writer {
             Some(conn) => conn,
             None => self.connect().await?,
         };
+        *sent = true;
         match timeout(COMMIT_PATIENCE, transact(&mut conn, entries, kept, &mut self.ids, &self.taken)).await {
             Ok(Ok(outcomes)) => {
                 self.conn = Some(conn);
@@ -172,10 +184,31 @@ impl Writer {
         }
     }
 
-    async fn connect(&self) -> Result<Conn, Failure> {
-        match timeout(CONNECT_PATIENCE, self.place.connect(LOCK_PATIENCE)).await {
-            Ok(connected) => connected.map_err(|fault| Failure::Unavailable(format!("{fault:#}"))),
-            Err(_) => Err(Failure::Unavailable(format!("no connection in {} s", CONNECT_PATIENCE.as_secs()))),
+    async fn connect(&mut self) -> Result<Conn, Failure> {
+        let away = |fault: anyhow::Error| Failure::Unavailable(format!("{fault:#}"));
+        let mut conn = match timeout(CONNECT_PATIENCE, self.place.connect(LOCK_PATIENCE)).await {
+            Ok(connected) => connected.map_err(away)?,
+            Err(_) => {
+                return Err(Failure::Unavailable(format!("no connection in {} s", CONNECT_PATIENCE.as_secs())));
+            }
+        };
+        if !*self.seen.borrow() {
+            conn.migrate().await.map_err(away)?;
+            self.taken.extend(cases::folios(&mut conn).await.map_err(away)?);
+            self.seen.send_replace(true);
+            info!("the database is there");
+        }
+        Ok(conn)
+    }
+
+    /// Looks whether a database that was away at the start is there by now.
+    async fn look_out(&mut self) {
+        match self.connect().await {
+            Ok(conn) => self.conn = Some(conn),
+            Err(failure) => {
+                debug!(cause = %failure, "the database is still away");
+                self.retry_at = Instant::now() + RETRY_EVERY;
+            }
         }
     }
 
@@ -198,7 +231,13 @@ impl Writer {
     }
 
     /// Keeps entries in the spool and answers as the database will when it is back.
-    fn put_aside(&mut self, entries: Vec<Entry>, seen: Vec<Seen>, failure: &Failure) -> Vec<Result<Outcome, Failure>> {
+    fn put_aside(
+        &mut self,
+        entries: Vec<Entry>,
+        seen: Vec<Seen>,
+        sent: bool,
+        failure: &Failure,
+    ) -> Vec<Result<Outcome, Failure>> {
         let unavailable = || Err(Failure::Unavailable(failure.to_string()));
         let Some(spool) = self.spool.as_mut() else {
             return entries.iter().map(|_| unavailable()).collect();
@@ -218,7 +257,7 @@ impl Writer {
             let outcome = if kept.len() >= room {
                 Err(Failure::Unavailable(format!("{BACKLOG_MAX} writes wait for it already")))
             } else {
-                judge(&mut entry, &pending, seen.order.as_ref(), &mut self.taken, &mut self.ids)
+                judge(&mut entry, &pending, seen.order.as_ref(), sent, &mut self.taken, &mut self.ids)
             };
             if let Ok((_, true)) = &outcome {
                 pending.spooled(&entry);
@@ -243,6 +282,9 @@ impl Writer {
     /// Brings the spool into the database, in order, and empties it.
     async fn replay(&mut self) {
         if self.backlog.is_empty() {
+            if !*self.seen.borrow() {
+                self.look_out().await;
+            }
             return;
         }
         let mut backlog = std::mem::take(&mut self.backlog);
@@ -251,7 +293,7 @@ impl Writer {
         for start in (0..backlog.len()).step_by(BATCH_MAX) {
             let end = backlog.len().min(start + BATCH_MAX);
             let Some(chunk) = backlog.get_mut(start..end) else { break };
-            match self.commit(chunk, true).await {
+            match self.commit(chunk, true, &mut false).await {
                 Ok(outcomes) => {
                     for (entry, outcome) in chunk.iter().zip(&outcomes) {
                         if let Some(why) = refusal(outcome) {
@@ -371,11 +413,13 @@ async fn see(readers: &Readers, entry: &Entry) -> anyhow::Result<Seen> {
     Ok(seen)
 }
 
-/// What an entry comes to without the database, and whether it must be spooled for that to become true.
+/// What an entry comes to without the database, and whether it must be spooled for that to become true. `sent`: the database
+/// may have it already, under its folio.
 fn judge(
     entry: &mut Entry,
     pending: &Pending,
     in_force: Option<&Folio>,
+    sent: bool,
     taken: &mut BTreeSet<u64>,
     ids: &mut Ids,
 ) -> Result<(Outcome, bool), Failure> {
@@ -384,8 +428,9 @@ fn judge(
             if let Some(case) = pending.case_by_key(&open.operator, &open.idempotency) {
                 return Ok((Outcome::Opened(Box::new(Opened { case: case.clone(), new: false })), false));
             }
-            while !taken.insert(folio.number()) {
-                *folio = Folio::draw(open.prefix, ids);
+            // Other machines, and this one before it was started, gave folios that cannot be looked up now.
+            while (!sent && !folio.is_apart()) || !taken.insert(folio.number()) {
+                *folio = Folio::draw_apart(open.prefix, ids);
             }
             let case = Case { folio: folio.clone(), open: open.clone(), state: State::Open, next_step: String::new() };
             Ok((Outcome::Opened(Box::new(Opened { case, new: true })), true))

@@ -1,6 +1,7 @@
 //! The database goes away and comes back: what was answered meanwhile is true afterwards, once.
 
 use contesta::case::{self, Folio, State};
+use contesta::flow::action::Lockout;
 use contesta::ids::CallKey;
 use contesta::store::{CaseFilter, Change, OrderKind, Ordered, Store};
 use contesta::value::Values;
@@ -8,7 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
 use crate::database::{Cluster, Database};
-use crate::suite::{message, opening, order, record};
+use crate::suite::{at, message, opening, order, record};
 
 /// Another process holds the write lock; the file can still be read.
 #[tokio::test(flavor = "multi_thread")]
@@ -76,6 +77,54 @@ async fn a_postgres_that_is_down_loses_nothing() {
     let store = database.open().await;
     check_promised(&store, &folio).await;
     check_stored_once(&store, &folio, 2).await;
+}
+
+/// The machine comes up before its database does: it promises what it can, learns the rest later, and keeps all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_that_is_away_at_the_start_is_waited_for() {
+    let cluster = tokio::task::spawn_blocking(Cluster::start).await.unwrap();
+    // One database is new, the other has a case that nobody can look up now.
+    for with_a_case in [false, true] {
+        let database = Database::postgres(&cluster);
+        if with_a_case {
+            let store = database.open().await;
+            store.open_case(&opening("beneleit", "before")).await.unwrap();
+            store.close().await;
+        }
+        cluster.down();
+        let store = database.open().await;
+        assert!(!store.has_seen_database());
+        let folio = write_in_the_dark(&store).await;
+        assert!(folio.is_apart(), "{folio} could be one that was given before");
+        let guess = store.count_try("beneleit", "account", lockout(), at("2026-03-15T09:00:00Z")).await;
+        assert!(guess.is_err(), "a guess that cannot be counted is not taken");
+        check_promised(&store, &folio).await;
+
+        cluster.up();
+        store.database_seen().await;
+        store.close().await;
+        let store = database.open().await;
+        assert!(store.has_seen_database());
+        check_promised(&store, &folio).await;
+        check_stored_once(&store, &folio, if with_a_case { 2 } else { 1 }).await;
+        store.close().await;
+    }
+    // With nothing to write it is seen as well; one that answers and refuses is no outage.
+    let database = Database::postgres(&cluster);
+    cluster.down();
+    let store = database.open().await;
+    cluster.up();
+    store.database_seen().await;
+    assert_eq!(store.cases(&CaseFilter { limit: 9, ..CaseFilter::default() }).await.unwrap(), []);
+    store.close().await;
+    let nowhere = format!("{}_nowhere", database.url);
+    let refused = Store::open(&nowhere, database.data.path()).await.err().unwrap();
+    assert!(format!("{refused:#}").contains("does not exist"), "{refused:#}");
+}
+
+fn lockout() -> Lockout {
+    let hour = std::time::Duration::from_secs(3_600);
+    Lockout { tries: 3, window: hour, lasts: hour / 2 }
 }
 
 /// A server that was restarted between two writes costs nobody anything, not even the way through the spool.
