@@ -310,6 +310,8 @@ fn stories(centre: &Centre) -> BTreeSet<String> {
     let circles = |first: &str, circle: &str| format!("{first}{}", circle.repeat(45));
     let beneleit: Vec<(Outside, String)> = vec![
         (Outside::Answers, "1,1,1,#,h".into()),
+        (Outside::Answers, "1,2,3,2225550102,1,#,h".into()),
+        (Outside::Answers, "1,2,3,2225550103,1,356938035643809,1,h".into()),
         (Outside::Answers, "1,1,1,#,h".into()),
         (Outside::Answers, "1,1,1,490154203237518,!1,h".into()),
         (Outside::Broken(&["device.status"]), "1,1,1,490154203237518,1,1,2,1".into()),

@@ -5,10 +5,15 @@ use std::convert::Infallible;
 use super::{After, Input, Leave, Next, Opt, Out, Pace, Shape, Sheet, StepKind, opt, out};
 use crate::flow::prompt::known_calendar;
 use crate::flow::reader::Reader;
+use crate::flow::source::{Body, Declared};
 use crate::flow::turn::Turn;
 use crate::operator::calendar::HoursState;
+use crate::value::{Kind, Value};
 
-const OPTIONS: &[Opt] = &[opt("calendar", Shape::Text, "A calendar of hours.toml.")];
+const OPTIONS: &[Opt] = &[
+    opt("calendar", Shape::Text, "A calendar of hours.toml."),
+    opt("into", Shape::Variable, "Gets `abre`: this moment when it is open, or the next one when it will be."),
+];
 const OUTPUTS: &[Out] = &[
     out("open", "Inside the hours, or an override says open."),
     out("closed", "Outside of them, or an override says closed."),
@@ -20,6 +25,8 @@ const OUTPUTS: &[Out] = &[
 #[derive(Debug)]
 pub(crate) struct Hours {
     calendar: String,
+    /// Gets the next open moment.
+    opens: Option<u16>,
     /// True when `override` is wired by itself.
     own_override: bool,
 }
@@ -34,6 +41,14 @@ impl StepKind for Hours {
         silent: true,
     };
 
+    fn declare(body: &Body<'_>, declared: &mut Declared<'_>) {
+        if let Some(place) = body.get("into")
+            && let Some(base) = place.text(&mut Vec::new())
+        {
+            declared.record(base, place, [("abre", Kind::Moment)]);
+        }
+    }
+
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
         let place = reader.required("calendar");
         let calendar = place.and_then(|place| known_calendar(place, reader.operator, reader.faults)).map(str::to_owned);
@@ -41,13 +56,19 @@ impl StepKind for Hours {
         reader.output("closed");
         reader.output_or("holiday", "closed");
         let own_override = reader.optional_output("override");
-        Some(Self { calendar: calendar?, own_override })
+        let base = reader.option("into").and_then(|place| place.text(reader.faults));
+        let opens = base.and_then(|base| reader.slot(&format!("{base}.abre")));
+        Some(Self { calendar: calendar?, opens, own_override })
     }
 
     fn start(&self, turn: &mut Turn<'_>) -> Next<Infallible> {
         let Some(calendar) = turn.operator.calendars.get(&self.calendar) else {
             return Next::Leave(Leave::Fail(format!("there is no calendar «{}»", self.calendar)));
         };
+        if let Some(slot) = self.opens {
+            let opens = calendar.next_opening(turn.now.wall, &turn.operator.time_zone);
+            turn.set(slot, opens.map(Value::Moment));
+        }
         let output = match calendar.at(turn.now.wall, &turn.operator.time_zone) {
             HoursState::Override { .. } if self.own_override => "override",
             HoursState::Open | HoursState::Override { open: true, .. } => "open",
@@ -65,6 +86,17 @@ impl StepKind for Hours {
 #[cfg(test)]
 mod tests {
     use crate::flow::bench::Bench;
+
+    /// Whoever promises that an agent will look at something knows when one is there.
+    #[test]
+    fn the_next_open_moment_is_known() {
+        let flow = "[steps.a.hours]\ncalendar = \"asesores\"\ninto = \"atencion\"\non = { open = \"b\", closed = \"b\" }\n\
+                    [steps.b.tag]\nresult = \"${atencion.abre}\"\non.next = \"fin\"\n[steps.fin.hangup]\n";
+        assert_eq!(Bench::of(flow).start(), ["result 2026-03-10T17:00:00Z", "ends hangup"], "it is open now");
+        let mut evening = Bench::of(flow);
+        evening.wait_ms(6 * 3_600_000);
+        assert_eq!(evening.start()[0], "result 2026-03-24T15:00:00Z", "a Tuesday again, but not the closed one");
+    }
 
     /// The bench's calls begin on Tuesday 2026-03-10 at 11:00 in Mexico City.
     #[test]
