@@ -223,7 +223,13 @@ fn name(report: &Report, names: &[Known]) -> Vec<HeardPrompt> {
             Some(HeardPrompt {
                 at: Duration::from_millis(heard.at_sample as u64 / 8),
                 key: known.key.clone(),
-                alike: heard.alike.iter().filter_map(|index| Some(names.get(*index)?.key.clone())).collect(),
+                // Two operators may say the same under one key.
+                alike: heard
+                    .alike
+                    .iter()
+                    .filter_map(|index| Some(names.get(*index)?.key.clone()))
+                    .filter(|key| *key != known.key)
+                    .collect(),
                 text: known.text.clone(),
                 word: known.word,
                 whole: heard.samples >= known.clip.samples(),

@@ -1,5 +1,6 @@
 //! The commands, one file each: its arguments, its `run`.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -34,18 +35,18 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Import(import::Args),
-    Cases(cases::Args),
-    Calls(calls::Args),
-    Check(check::Args),
     Run(run::Args),
+    Check(check::Args),
+    Simulate(simulate::Args),
     Call(call::Args),
     Load(load::Args),
-    Say(say::Args),
-    Simulate(simulate::Args),
-    Hours(hours::Args),
     Route(route::Args),
+    Hours(hours::Args),
+    Say(say::Args),
+    Import(import::Args),
     Prompts(prompts::Args),
+    Cases(cases::Args),
+    Calls(calls::Args),
 }
 
 /// Reads the command line and runs its command. A failure is told on standard error, with its causes, and ends with status 1.
@@ -72,7 +73,8 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            // Nobody may be there to read it.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }
     }

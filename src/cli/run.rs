@@ -1,6 +1,7 @@
 //! `contesta run`: the engine answers calls.
 #![expect(clippy::disallowed_methods, reason = "tables are read from files, in a task when the database comes later")]
 
+use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -41,7 +42,7 @@ pub struct Args {
     #[arg(long)]
     pub config: Option<PathBuf>,
     /// Where SIP listens, as 127.0.0.1:5060. Port 0 takes a free one and prints it.
-    #[arg(long)]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen_address)]
     pub sip: Option<SocketAddr>,
     /// Where the spool is kept, and the database when none is named.
     #[arg(long)]
@@ -80,8 +81,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let operators: Vec<Arc<Operator>> = tenants.iter().map(|tenant| tenant.operator.clone()).collect();
 
     // First of all that leaves a trace: a port that is taken must not make a database.
-    let socket = SipSocket::bind(config.sip.listen)
-        .with_context(|| format!("cannot listen on {}: another contesta may be running", config.sip.listen))?;
+    let socket = SipSocket::bind(config.sip.listen).map_err(|error| cannot_listen(config.sip.listen, &error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("store")
@@ -142,6 +142,22 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     runtime.shutdown_timeout(Duration::from_secs(1));
     info!("stopped");
     Ok(())
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "write an address of this machine and a port, like 127.0.0.1:5060, 0.0.0.0:5060 or [::]:5060")
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> anyhow::Error {
+    let why = if error.kind() == io::ErrorKind::AddrInUse {
+        "another program listens there, maybe another contesta".to_owned()
+    } else if error.kind() == io::ErrorKind::AddrNotAvailable {
+        "this machine has no such address".to_owned()
+    } else {
+        error.to_string()
+    };
+    anyhow::anyhow!("cannot listen on {address}: {why}")
 }
 
 /// Dialogs that are ending, or are being refused, while all lines are busy.
@@ -245,16 +261,23 @@ fn say_ready(args: &Args, local: SocketAddr, advertised: SocketAddr, published: 
     if args.json {
         let numbers: Vec<_> =
             published.iter().map(|(number, flow)| json!({ "number": number, "flow": flow })).collect();
-        return println!(
-            "{}",
-            json!({ "sip": local.to_string(), "advertised": advertised.to_string(), "numbers": numbers })
-        );
+        let ready = json!({ "sip": local.to_string(), "advertised": advertised.to_string(), "numbers": numbers });
+        return say(&format!("{ready}\n"));
     }
     let host: IpAddr = if local.ip().is_unspecified() { [127, 0, 0, 1].into() } else { local.ip() };
     let port = if local.port() == 5060 { String::new() } else { format!(":{}", local.port()) };
-    println!("contesta answers on {local} (SIP over UDP; peers see {advertised})");
+    let mut text = format!("contesta answers on {local} (SIP over UDP; peers see {advertised})\n");
     for (number, flow) in published {
-        println!("  {number:<12} {flow}");
+        text.push_str(&format!("  {number:<12} {flow}\n"));
     }
-    println!("Call it:  contesta call 'sip:*2363@{host}{port}' --keys 2,2     Stop it: Ctrl-C");
+    if let Some((number, _)) = published.first() {
+        text.push_str(&format!("Call it:  contesta call 'sip:{number}@{host}{port}'     Stop it: Ctrl-C\n"));
+    }
+    say(&text);
+}
+
+/// Whoever started the engine may not read what it says: it answers calls all the same.
+fn say(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -111,7 +111,8 @@ fn value(args: &Args) -> anyhow::Result<Say> {
             let (operator, calendar) =
                 text.split_once('.').context("hours takes operator.calendar, like beneleit.asesores")?;
             let operator = files::find_operator(&operators, operator)?;
-            let missing = || format!("{} has no calendar «{calendar}»", operator.id);
+            let known: Vec<&str> = operator.calendars.keys().map(String::as_str).collect();
+            let missing = || format!("{} has no calendar «{calendar}»; it has {}", operator.id, known.join(", "));
             Say::Hours(operator.calendars.get(calendar).with_context(missing)?.weekly.clone())
         }
         SayKind::Spell => Say::Spell(text.to_owned()),

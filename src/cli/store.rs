@@ -25,7 +25,7 @@ pub struct StoreArgs {
     /// Database: a path or postgres://…; without it `CONTESTA_STORE_URL`, or the one of the settings.
     #[arg(long, value_name = "URL")]
     database: Option<String>,
-    /// Folder of the operators; their time zones are used.
+    /// Folder of the operators: their time zones, and the data to import.
     #[arg(long)]
     flows: Option<PathBuf>,
 }

@@ -121,7 +121,8 @@ pub async fn import_all_if_empty(
             }
             let found = csv_paths(&operator.id, &table.name).into_iter().find_map(|path| Some((read(&path)?, path)));
             let Some((bytes, path)) = found else {
-                tracing::warn!(cause = format!("{}/{}", operator.id, table.name), "no file fills this table");
+                let [file, _] = csv_paths(&operator.id, &table.name);
+                tracing::warn!("the table {} of {} is empty: there is no {file}", table.name, operator.id);
                 continue;
             };
             match read_table(operator, table, &path, &bytes) {

@@ -121,10 +121,11 @@ pub(crate) async fn check_version(place: &Place, readers: &Readers) -> anyhow::R
         Place::Postgres(options) => (options.get_database().unwrap_or("(default)").to_owned(), &POSTGRES),
     };
     let ours = ours.iter().map(|migration| migration.version).max().unwrap_or(0);
-    let found = readers
-        .fetch("SELECT MAX(version) FROM _sqlx_migrations", Vec::new())
-        .await
-        .with_context(|| format!("cannot read the database {name}"))?;
+    let found = match readers.fetch("SELECT MAX(version) FROM _sqlx_migrations", Vec::new()).await {
+        // The pool does not say what it tried in vain.
+        Err(sqlx::Error::PoolTimedOut) => bail!("the database {name} does not answer"),
+        found => found.with_context(|| format!("cannot read the database {name}"))?,
+    };
     let found = found.first().map(|row| row.int(0)).transpose()?.unwrap_or(0);
     match found.cmp(&ours) {
         Ordering::Equal => Ok(()),
