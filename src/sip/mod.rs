@@ -8,6 +8,7 @@
 pub mod action;
 pub mod cursor;
 pub mod dialog;
+pub mod digest;
 pub mod envelope;
 pub mod framing;
 pub mod header;

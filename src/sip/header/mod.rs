@@ -5,6 +5,8 @@
 
 pub mod accept;
 pub mod address;
+pub mod auth_parameters;
+pub mod authorization;
 pub mod call_id;
 pub mod contact;
 pub mod content_length;
@@ -19,6 +21,7 @@ pub mod retry_after;
 pub mod route;
 pub mod via;
 pub mod warning;
+pub mod www_authenticate;
 
 pub use name::Name;
 

@@ -7,6 +7,8 @@ use std::fmt;
 pub enum Name {
     /// RFC 3261 §20.1.
     Accept,
+    /// RFC 3261 §20.7.
+    Authorization,
     /// RFC 3261 §20.8.
     CallId,
     /// RFC 3261 §20.10.
@@ -17,16 +19,24 @@ pub enum Name {
     ContentType,
     /// RFC 3261 §20.16.
     CSeq,
+    /// RFC 3261 §20.19.
+    Expires,
     /// RFC 3261 §20.20.
     From,
     /// RFC 3261 §20.22.
     MaxForwards,
+    /// RFC 3261 §20.27.
+    ProxyAuthenticate,
+    /// RFC 3261 §20.28.
+    ProxyAuthorization,
     /// RFC 3261 §20.30.
     RecordRoute,
     /// RFC 3261 §20.32.
     Require,
     /// RFC 3261 §20.34.
     Route,
+    /// RFC 3261 §20.37.
+    Supported,
     /// RFC 3261 §20.38.
     Timestamp,
     /// RFC 3261 §20.39.
@@ -35,6 +45,8 @@ pub enum Name {
     UserAgent,
     /// RFC 3261 §20.42.
     Via,
+    /// RFC 3261 §20.44.
+    WwwAuthenticate,
     /// Any other: kept, never read.
     Other,
 }
@@ -50,6 +62,7 @@ impl Name {
                 b"c" | b"C" => Self::ContentType,
                 b"f" | b"F" => Self::From,
                 b"i" | b"I" => Self::CallId,
+                b"k" | b"K" => Self::Supported,
                 b"l" | b"L" => Self::ContentLength,
                 b"m" | b"M" => Self::Contact,
                 b"t" | b"T" => Self::To,
@@ -64,13 +77,19 @@ impl Name {
             6 if is("Accept") => Self::Accept,
             7 if is("Call-ID") => Self::CallId,
             7 if is("Contact") => Self::Contact,
+            7 if is("Expires") => Self::Expires,
             7 if is("Require") => Self::Require,
             9 if is("Timestamp") => Self::Timestamp,
+            9 if is("Supported") => Self::Supported,
             10 if is("User-Agent") => Self::UserAgent,
             12 if is("Content-Type") => Self::ContentType,
             12 if is("Max-Forwards") => Self::MaxForwards,
             12 if is("Record-Route") => Self::RecordRoute,
+            13 if is("Authorization") => Self::Authorization,
             14 if is("Content-Length") => Self::ContentLength,
+            16 if is("WWW-Authenticate") => Self::WwwAuthenticate,
+            18 if is("Proxy-Authenticate") => Self::ProxyAuthenticate,
+            19 if is("Proxy-Authorization") => Self::ProxyAuthorization,
             _ => Self::Other,
         }
     }
@@ -80,20 +99,26 @@ impl Name {
     pub fn text(self) -> &'static str {
         match self {
             Self::Accept => "Accept",
+            Self::Authorization => "Authorization",
             Self::CallId => "Call-ID",
             Self::Contact => "Contact",
             Self::ContentLength => "Content-Length",
             Self::ContentType => "Content-Type",
             Self::CSeq => "CSeq",
+            Self::Expires => "Expires",
             Self::From => "From",
             Self::MaxForwards => "Max-Forwards",
+            Self::ProxyAuthenticate => "Proxy-Authenticate",
+            Self::ProxyAuthorization => "Proxy-Authorization",
             Self::RecordRoute => "Record-Route",
             Self::Require => "Require",
             Self::Route => "Route",
+            Self::Supported => "Supported",
             Self::Timestamp => "Timestamp",
             Self::To => "To",
             Self::UserAgent => "User-Agent",
             Self::Via => "Via",
+            Self::WwwAuthenticate => "WWW-Authenticate",
             Self::Other => "header",
         }
     }
@@ -142,7 +167,24 @@ mod tests {
                 assert_eq!(Name::of(name.as_bytes()), expected, "{name}");
             }
         }
-        for name in ["Record-Route", "Route", "Require", "Accept", "Timestamp", "User-Agent", "CSeq", "From", "To"] {
+        assert_eq!(Name::of(b"k"), Name::Supported);
+        for name in [
+            "Record-Route",
+            "Route",
+            "Require",
+            "Accept",
+            "Timestamp",
+            "User-Agent",
+            "CSeq",
+            "From",
+            "To",
+            "Authorization",
+            "Expires",
+            "Proxy-Authenticate",
+            "Proxy-Authorization",
+            "Supported",
+            "WWW-Authenticate",
+        ] {
             assert_eq!(Name::of(name.as_bytes()).text(), name);
         }
     }
