@@ -15,14 +15,17 @@ pub mod header;
 pub mod message;
 pub mod method;
 pub mod refusal;
+pub mod registrar;
 pub mod status;
 pub mod timers;
 pub mod transaction;
 pub mod transport;
 pub mod uri;
+pub mod uri_comparison;
 pub mod user_agent;
 pub mod writer;
 
 pub use action::{Action, EndCause, Event, Invitation, Invite, Rejection, Why};
+pub use method::Method;
 pub use transport::{Flow, Listener, Listeners, Peer, Transport};
 pub use user_agent::{Settings, UserAgent};

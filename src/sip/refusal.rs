@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::header::content_type::ContentType;
-use super::header::{Name, accept, option_tags, retry_after, warning};
+use super::header::{Name, accept, expires, option_tags, retry_after, warning};
 use super::message::{Fault, Message};
 use super::method::Method;
 use super::uri::{Scheme, Uri};
@@ -20,6 +20,8 @@ pub const SDP: &str = "application/sdp";
 pub enum Refusal {
     /// Not well formed: 400, 505, 513.
     Fault(Fault),
+    /// 403: it knows who asks, and that is not enough; or it does not know, and nobody is let in.
+    Forbidden,
     /// 405: a method of an extension that we do not speak.
     MethodNotAllowed,
     /// 501: a method that nobody told us of.
@@ -28,6 +30,13 @@ pub enum Refusal {
     Scheme,
     /// 420: Require names what we do not support.
     BadExtension,
+    /// 423: a registration shorter than we grant (RFC 3261 §10.3).
+    IntervalTooBrief {
+        /// The shortest, in seconds.
+        min_expires: u32,
+    },
+    /// 439: a flow is to be registered through a proxy that keeps none (RFC 5626 §6).
+    FirstHopLacksOutbound,
     /// 415: a body that is no SDP.
     MediaType,
     /// 415: an INFO whose body carries no keys.
@@ -58,10 +67,13 @@ impl Refusal {
     pub fn status(self) -> u16 {
         match self {
             Self::Fault(fault) => fault.status(),
+            Self::Forbidden => 403,
             Self::MethodNotAllowed => 405,
             Self::NotImplemented => 501,
             Self::Scheme => 416,
             Self::BadExtension => 420,
+            Self::IntervalTooBrief { .. } => 423,
+            Self::FirstHopLacksOutbound => 439,
             Self::MediaType | Self::InfoType => 415,
             Self::NotAcceptable => 406,
             Self::NoDialog => 481,
@@ -86,10 +98,18 @@ impl Refusal {
             // RFC 3261 §8.2.3.
             Self::MediaType | Self::NotAcceptable => writer.text("Accept", SDP),
             Self::InfoType => writer.text("Accept", INFO_TYPES.join(", ")),
+            Self::IntervalTooBrief { min_expires } => {
+                writer.header("Min-Expires", |out| expires::write(min_expires, out));
+            }
             Self::OutOfOrder { retry_after } | Self::Unavailable { retry_after } => {
                 writer.header("Retry-After", |out| retry_after::write(retry_after, out));
             }
-            Self::Scheme | Self::NoDialog | Self::Merged | Self::RequestPending => {}
+            Self::Forbidden
+            | Self::Scheme
+            | Self::FirstHopLacksOutbound
+            | Self::NoDialog
+            | Self::Merged
+            | Self::RequestPending => {}
         }
     }
 }
