@@ -132,15 +132,41 @@ fn draw(fault: &Fault, source: &SourceFile, renderer: &Renderer) -> String {
         Severity::Warning => Level::WARNING,
     };
     let span = within(&source.text, fault.span.clone());
-    let snippet = Snippet::source(source.text.as_str())
+    let text = masked(&source.text);
+    let snippet = Snippet::source(text.as_str())
         .path(source.path.as_str())
-        .annotation(AnnotationKind::Primary.span(first_line(&source.text, span)));
+        .annotation(AnnotationKind::Primary.span(first_line(&text, span)));
     let mut report: Vec<Group<'_>> = vec![level.primary_title(fault.message.as_str()).element(snippet)];
     if let Some(suggestion) = &fault.suggestion {
         report.push(Group::with_title(Level::HELP.secondary_title(suggestion.as_str())));
     }
     renderer.render(&report).trim_end().to_owned()
 }
+
+/// The text with a star for each byte of a secret, so that no fault beside one prints it: those who start the engine and read its
+/// log are not those who may know it.
+fn masked(text: &str) -> String {
+    let mut masked = text.to_owned();
+    for key in SECRETS {
+        for (at, _) in text.match_indices(key) {
+            let Some(rest) = text.get(at + key.len()..) else { continue };
+            // Behind the key: its own closing quote perhaps, `=`, and the value to the end of its line.
+            let value = rest.trim_start_matches(['"', '\'']).trim_start_matches([' ', '\t']);
+            let Some(value) = value.strip_prefix('=').map(|value| value.trim_start_matches([' ', '\t'])) else {
+                continue;
+            };
+            let Some(quote) = value.chars().next().filter(|first| matches!(first, '"' | '\'')) else { continue };
+            let Some(inner) = value.get(1..) else { continue };
+            let end = inner.find([quote, '\n', '\r']).unwrap_or(inner.len());
+            let start = text.len() - inner.len();
+            masked.replace_range(start..start + end, &"*".repeat(end));
+        }
+    }
+    masked
+}
+
+/// Keys whose values are nobody's business, in whatever file.
+const SECRETS: [&str; 3] = ["password", "ha1_md5", "ha1_sha256"];
 
 /// The part of a span on its first line: a fault about a whole table points at its head, not at a page.
 fn first_line(text: &str, span: Range<usize>) -> Range<usize> {
@@ -188,6 +214,20 @@ mod tests {
         let start = source.text.find("món").unwrap();
         let fault = Fault::error(&source, start..start + 4, "unknown day «món»").did_you_mean("món", ["mon"]);
         insta::assert_snapshot!(render(&fault, &source));
+    }
+
+    #[test]
+    fn no_fault_prints_a_secret_beside_it() {
+        let text = "[agents]\nana = { nmae = 'Ana', password = \"corcel-ñandú-9\", ha1_md5='5ebe2294', x = 'seen' }\n";
+        let source = SourceFile { path: "flows/beneleit/agents.toml".into(), text: text.into() };
+        let start = text.find("nmae").unwrap();
+        let drawn = render(&Fault::error(&source, start..start + 4, "unknown key «nmae»"), &source);
+        assert!(drawn.contains("'Ana'") && drawn.contains("'seen'"), "{drawn}");
+        assert!(!drawn.contains("corcel") && !drawn.contains("5ebe"), "{drawn}");
+        assert_eq!(masked(text).len(), text.len());
+        for plain in ["password", "password = ", "password = 5", "passwords are \"kept\""] {
+            assert_eq!(masked(plain), plain);
+        }
     }
 
     #[test]

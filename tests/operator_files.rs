@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use contesta::fault::{self, SourceFile};
-use contesta::operator::{self, Source};
+use contesta::operator::{self, AgentSecret, Digest, Source};
 use contesta::speech::{self, Say};
 use contesta::value::Kind;
 use jiff::Timestamp;
@@ -26,7 +26,7 @@ fn files(folder: &str, text: &str) -> Vec<SourceFile> {
 /// The folder of an operator as shipped.
 #[expect(clippy::disallowed_methods, reason = "reads the files that ship")]
 fn shipped(folder: &str) -> Vec<SourceFile> {
-    ["operator.toml", "hours.toml", "prompts.toml", "services.toml"]
+    ["operator.toml", "hours.toml", "prompts.toml", "services.toml", "agents.toml"]
         .map(|name| {
             let path = format!("flows/{folder}/{name}");
             let text = std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
@@ -85,6 +85,25 @@ fn each_deadline_runs_on_its_own_clock() {
     never.calendars.get_mut("asesores").unwrap().weekly = speech::WeekHours::default();
     assert_eq!(operator::due(Timestamp::UNIX_EPOCH, &never.kinds["consulta"], &never), None);
     assert_eq!(never.kinds["falla"].deadline.as_ref().map(|(time, _)| *time), Some(Duration::from_secs(86_400)));
+}
+
+/// The shipped text with its examples taken out of their comments.
+fn examples(text: &str) -> String {
+    let plain = text.lines().map(|line| line.strip_prefix("#     ").unwrap_or(line).replace('…', "corcel-7-nube"));
+    plain.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn nobody_is_an_agent_until_declared_and_the_examples_are_good() {
+    let mut files = shipped("bluepoint");
+    assert!(operator::load(&files).unwrap().agents.is_empty());
+    files[4].text = examples(&files[4].text);
+    let operator = operator::load(&files).unwrap_or_else(|faults| panic!("{}", fault::render_all(&faults, &files)));
+    let agents: Vec<_> =
+        operator.agents.values().map(|agent| (agent.user.as_str(), agent.name.as_str(), agent.digest)).collect();
+    assert_eq!(agents, [("ana", "Ana López", None), ("luis", "Luis Ortega", Some(Digest::Sha256))]);
+    assert_eq!(operator.agents["ana"].secret, AgentSecret::Password("corcel-7-nube".to_owned()));
+    assert!(!format!("{operator:?}").contains("corcel"), "a password is not shown");
 }
 
 #[test]
@@ -171,6 +190,22 @@ match = { linea = "linea" }
 found_by = "nip"
 results = ["x"]
 missing = "none"
+=== agents.toml
+schema = 1
+[agents.ana]
+nmae = "Ana"
+password = "corto"
+[agents."Luis Ortega"]
+name = "Luis"
+digest = "sha256"
+[agents.eva]
+name = "Eva"
+password = "nadie-lo-sabe-1"
+ha1_md5 = "0123"
+[agents.rosa]
+name = "Rosa"
+digest = "both"
+ha1_md5 = "0123456789abcdef0123456789abcdef"
 "##,
     );
     let faults = operator::load(&files).unwrap_err();
@@ -182,11 +217,12 @@ proptest! {
 
     /// Whatever is cut out of the shipped files or pasted into them, the answer is an operator or faults that can be drawn.
     #[test]
-    fn no_edit_breaks_the_reader(file in 0..4_usize, cut in 0.0..1.0_f64, length in 0..200_usize, paste in "[\\PC\n\"\\[\\]=]{0,12}") {
+    fn no_edit_breaks_the_reader(file in 0..5_usize, cut in 0.0..1.0_f64, length in 0..200_usize, paste in "[\\PC\n\"\\[\\]=]{0,12}") {
         let mut files = shipped("beneleit");
         // Short texts make more of the edits hit something.
         let short = files[2].text.floor_char_boundary(2_000);
         files[2].text.truncate(short);
+        files[4].text = examples(&files[4].text);
         let text = &mut files[file].text;
         let start = text.floor_char_boundary((text.len() as f64 * cut) as usize);
         let end = text.floor_char_boundary((start + length).min(text.len())).max(start);
@@ -224,7 +260,8 @@ fn operators_that_claim_the_same_are_refused_at_the_second_ones_line() {
             id,
             &format!(
                 "=== operator.toml\nschema = 1\n[operator]\nid = \"{id}\"\nname = \"A\"\n\
-                 time_zone = \"America/Mexico_City\"\nfolio_prefix = 2\n[[numbers]]\nnumber = \"{number}\"\nflow = \"a.x\"\n"
+                 time_zone = \"America/Mexico_City\"\nfolio_prefix = 2\n[[numbers]]\nnumber = \"{number}\"\nflow = \"a.x\"\n\
+                 === agents.toml\nschema = 1\n[agents]\nana = {{ name = \"Ana\", password = \"nadie-lo-sabe-1\" }}\n"
             ),
         )
     };
@@ -235,6 +272,7 @@ fn operators_that_claim_the_same_are_refused_at_the_second_ones_line() {
         seen,
         [
             ("flows/b/operator.toml", 6, "«a» begins its folios with 2 already"),
+            ("flows/b/agents.toml", 3, "«a» has an agent «ana» already"),
             ("flows/b/operator.toml", 8, "+52*2363 leads to «a» already, and «b» claims it too"),
         ]
     );

@@ -36,7 +36,8 @@ pub fn check(operator: &Operator, files: &[SourceFile]) -> Vec<Fault> {
 /// True for a file that holds a flow.
 #[must_use]
 pub fn is_flow(path: &str) -> bool {
-    const OTHERS: [&str; 5] = ["operator.toml", "hours.toml", "prompts.toml", "services.toml", "queues.toml"];
+    const OTHERS: [&str; 6] =
+        ["operator.toml", "hours.toml", "prompts.toml", "services.toml", "queues.toml", "agents.toml"];
     let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
     let in_tests = path.split(['/', '\\']).rev().nth(1) == Some("tests");
     name.ends_with(".toml") && !OTHERS.contains(&name) && !in_tests

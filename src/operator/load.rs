@@ -1,7 +1,7 @@
 //! From the files of `flows/<operator>/` to an [`Operator`], with all faults at once.
 //!
-//! Reads `operator.toml`, `hours.toml`, `prompts.toml` and `services.toml` by their file names; flows and tests lie in the same folder
-//! and belong to `flow`.
+//! Reads `operator.toml`, `hours.toml`, `prompts.toml`, `services.toml` and `agents.toml` by their file names; flows and tests lie in
+//! the same folder and belong to `flow`.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,14 +11,14 @@ use jiff::tz::TimeZone;
 
 use super::number::{Routes, normalise};
 use super::prompts::Prompt;
-use super::{Calendar, CaseKind, Number, Operator, Prompts, Recording, SlaClock, hours_file, service};
+use super::{Calendar, CaseKind, Number, Operator, Prompts, Recording, SlaClock, agent, hours_file, service};
 use crate::document::{self, Fields, Node, Place};
 use crate::fault::{Fault, SourceFile};
 
 /// The version of the files that this program reads: `schema = 1`.
 const SCHEMA: i64 = 1;
 
-/// Reads one operator. `files` are those of its folder, in any order; others than the four are passed over.
+/// Reads one operator. `files` are those of its folder, in any order; others than the five are passed over.
 ///
 /// # Errors
 /// Every fault of every file, in the order of files and lines.
@@ -39,6 +39,7 @@ pub fn load(files: &[SourceFile]) -> Result<Operator, Vec<Fault>> {
     })
     .unwrap_or_default();
     let prompts = read(files, "prompts.toml", &mut faults, prompts).unwrap_or_default();
+    let agents = read(files, "agents.toml", &mut faults, agent::agents).unwrap_or_default();
 
     let root = document::parse(source, &mut faults);
     let mut operator = None;
@@ -63,6 +64,7 @@ pub fn load(files: &[SourceFile]) -> Result<Operator, Vec<Fault>> {
             tables,
             kinds,
             recording,
+            agents,
             templates,
         });
     }
@@ -75,7 +77,7 @@ pub fn load(files: &[SourceFile]) -> Result<Operator, Vec<Fault>> {
 /// Reads several operators, and the numbers that lead to them. Each item is one operator's files.
 ///
 /// # Errors
-/// Every fault of every operator; and ids, folio prefixes and numbers that two of them claim.
+/// Every fault of every operator; and ids, folio prefixes, numbers and agents that two of them claim.
 pub fn load_all(folders: &[Vec<SourceFile>]) -> Result<(Vec<Operator>, Routes), Vec<Fault>> {
     let (mut operators, mut faults) = (Vec::new(), Vec::new());
     for files in folders {
@@ -95,6 +97,10 @@ pub fn load_all(folders: &[Vec<SourceFile>]) -> Result<(Vec<Operator>, Routes), 
             if earlier.folio_prefix == later.folio_prefix {
                 let message = format!("«{}» begins its folios with {} already", earlier.id, later.folio_prefix);
                 faults.extend(at_identity(files, "folio_prefix", message));
+            }
+            // Phones register with this machine, not with an operator: one name is one agent.
+            for user in later.agents.keys().filter(|user| earlier.agents.contains_key(*user)) {
+                faults.extend(at_agent(files, user, format!("«{}» has an agent «{user}» already", earlier.id)));
             }
         }
     }
@@ -381,6 +387,15 @@ fn at_identity(files: &[SourceFile], key: &'static str, message: String) -> Opti
     let root = document::parse(source, &mut ignored);
     let mut fields = Place::new(source, &root).fields(&mut ignored)?;
     Some(fields.fields("operator", &mut ignored)?.optional(key)?.fault(message))
+}
+
+/// A fault at an agent's name.
+fn at_agent(files: &[SourceFile], user: &str, message: String) -> Option<Fault> {
+    let source = file(files, "agents.toml")?;
+    let mut ignored = Vec::new();
+    let root = document::parse(source, &mut ignored);
+    let agents = Place::new(source, &root).fields(&mut ignored)?.entries("agents", &mut ignored);
+    agents.into_iter().find(|(name, _)| name.text == user).map(|(name, _)| name.fault(message))
 }
 
 /// A fault at the number of an operator.

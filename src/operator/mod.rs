@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::value::Kind;
 
+pub mod agent;
 pub mod calendar;
 mod hours_file;
 pub mod load;
@@ -16,6 +17,7 @@ pub mod prompts;
 pub mod service;
 pub mod sla;
 
+pub use agent::{Agent, AgentSecret, Digest};
 pub use calendar::{Calendar, HoursState};
 pub use load::{load, load_all};
 pub use number::{CalledNumber, Route, Routes};
@@ -53,6 +55,8 @@ pub struct Operator {
     pub kinds: BTreeMap<String, CaseKind>,
     /// Which calls may be recorded.
     pub recording: Recording,
+    /// Those who answer, by the user name of their phones.
+    pub agents: BTreeMap<String, Agent>,
     /// Message templates by name: text with `${…}`, for `notify`.
     pub templates: BTreeMap<String, String>,
 }
@@ -167,6 +171,7 @@ pub(crate) mod tests {
             tables: BTreeMap::new(),
             kinds: BTreeMap::new(),
             recording: Recording::default(),
+            agents: BTreeMap::new(),
             templates: BTreeMap::new(),
         }
     }
