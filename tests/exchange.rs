@@ -82,5 +82,7 @@ mod hold;
 mod keys;
 #[path = "exchange/mutants.rs"]
 mod mutants;
+#[path = "exchange/registration.rs"]
+mod registration;
 #[path = "exchange/shared_audio.rs"]
 mod shared_audio;

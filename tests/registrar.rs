@@ -422,6 +422,7 @@ fn a_closed_connection_is_no_way_to_a_phone() {
         desk.register(&mut phone, &format!("Contact: <{contact}>\r\n"));
         assert_eq!(desk.registrar.user_at(&phone.peer), Some("ana"));
     }
+    assert_eq!(desk.registrar.flows().collect::<Vec<_>>(), [1, 2, 3].map(flow));
     let mut reports = Vec::new();
     for connection in 1..=4 {
         desk.registrar.flow_closed(flow(connection), &mut reports);

@@ -26,8 +26,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("flow", &["speech", "dtmf", "operator", "case"]),
     ("call", &["flow", "sip", "sdp", "media", "audio", "dtmf", "operator", "case"]),
     ("exchange", &["call", "flow", "sip", "media", "operator", "config"]),
-    ("config", &[]),
-    ("store", &["case", "call", "flow", "operator", "media"]),
+    ("config", &["operator"]),
+    ("store", &["case", "call", "flow", "operator", "media", "sip"]),
     ("service", &["store", "notify", "case", "call", "flow", "operator"]),
     ("notify", &["store", "flow"]),
     (

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::edge::pipe;
 
+pub mod agents;
 pub mod call;
 pub mod calls;
 pub mod cases;
@@ -47,6 +48,7 @@ enum Command {
     Prompts(prompts::Args),
     Cases(cases::Args),
     Calls(calls::Args),
+    Agents(agents::Args),
 }
 
 /// Reads the command line and runs its command. A failure is told on standard error, with its causes, and ends with status 1.
@@ -60,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::run(args),
         Command::Cases(args) => cases::run(args),
         Command::Calls(args) => calls::run(args),
+        Command::Agents(args) => agents::run(args),
         Command::Check(args) => check::run(args),
         Command::Run(args) => run::run(args),
         Command::Call(args) => call::run(args),

@@ -22,18 +22,20 @@ use crate::edge::leg_media::LegMedia;
 use crate::edge::media_worker::MediaWorker;
 use crate::edge::recording_file;
 use crate::edge::recordings::Recordings;
+use crate::edge::registrations::Registrations;
 use crate::edge::secret_key;
 use crate::edge::serving::{self, Served};
 use crate::edge::signalling::{self, Drain, Message, Signalling};
 use crate::edge::sip_socket::{self, SipSocket};
-use crate::edge::{entropy, logging};
-use crate::exchange::{self, Exchange, Input, Snapshot};
+use crate::edge::{clock, entropy, logging};
+use crate::exchange::{self, Exchange, Input, Snapshot, accounts};
 use crate::operator::Operator;
 use crate::service::secret::SecretKey;
 use crate::service::{Services, import};
 use crate::sip::UserAgent;
+use crate::sip::registrar::{Registrar, Registration};
 use crate::sip::user_agent::Settings;
-use crate::store::Store;
+use crate::store::{Store, StoredRegistration};
 
 /// Answers calls until it is told to stop: Ctrl-C drains, a second one hangs up.
 #[derive(Debug, Default, clap::Args)]
@@ -99,8 +101,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let published: Vec<(String, String)> =
         routes.published().map(|(number, flow)| (number.to_owned(), flow.to_owned())).collect();
     let calls = usize::try_from(config.limits.calls).unwrap_or(usize::MAX / 2);
-    let user_agent =
-        UserAgent::new(Settings { max_dialogs: calls + SPARE_DIALOGS, ..Settings::new(advertised) }, entropy::ids()?);
+    let settings = Settings { max_dialogs: calls + SPARE_DIALOGS, ..Settings::new(advertised) };
+    let registered = runtime.block_on(registered_before(&store));
+    let registrar = start_registrar(&config, &operators, registered)?;
+    let user_agent = UserAgent::new(settings, entropy::ids()?).with_registrar(registrar);
     let limits = exchange::Limits {
         calls,
         call: call::Limits {
@@ -124,6 +128,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         config,
         ids: entropy::ids()?,
         services: Arc::new(Services::new(store.clone(), operators, key)),
+        registrations: Registrations::start(runtime.handle(), store.clone(), writing.clone()),
         store,
         runtime: runtime.handle().clone(),
         requests: Arc::new(Semaphore::new(signalling::REQUESTS_MAX)),
@@ -222,6 +227,38 @@ fn start_workers(config: &Config, sender: &Sender<Message>) -> anyhow::Result<Ve
             MediaWorker::start(index, report).context("cannot start a media thread")
         })
         .collect()
+}
+
+/// What was registered when the engine stopped. Without the database it is not known, and phones register within minutes.
+async fn registered_before(store: &Store) -> Vec<StoredRegistration> {
+    if !store.has_seen_database() {
+        return Vec::new();
+    }
+    store.restore_registrations(clock::now().wall).await.unwrap_or_else(|error| {
+        tracing::warn!("phones are taken for not registered until they say so: {error:#}");
+        Vec::new()
+    })
+}
+
+/// Phones that were registered when the engine stopped are so for the time they have left.
+fn start_registrar(
+    config: &Config,
+    operators: &[Arc<Operator>],
+    stored: Vec<StoredRegistration>,
+) -> anyhow::Result<Registrar> {
+    let accounts = Arc::new(accounts::accounts(&config.registrar, operators));
+    let now = clock::now();
+    let mut registrar =
+        Registrar::new(now.instant, accounts::settings(&config.registrar), accounts, &mut entropy::ids()?);
+    let left = |stored: StoredRegistration| Registration {
+        lasts: Duration::try_from(stored.ends.duration_since(now.wall)).unwrap_or_default(),
+        ..stored.registration
+    };
+    registrar.restore(now.instant, stored.into_iter().map(left));
+    if !registrar.is_empty() {
+        info!("{} phones are registered from before", registrar.len());
+    }
+    Ok(registrar)
 }
 
 /// First puts right what an engine that was killed left behind.

@@ -6,12 +6,15 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Audio, CalledFrom, Config, LogFormat, Network, NoStore, Strangers, Trunk};
+use super::{Audio, CalledFrom, Config, Digest, LogFormat, Network, NoStore, Strangers, Trunk};
 use crate::document::{self, Fields, Place};
 use crate::fault::{Fault, SourceFile};
 
 /// Nothing that is waited for takes longer; and a sum of an instant and this cannot overflow.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// SIP counts registrations in whole seconds.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// The settings of a file; what it does not name keeps its default.
 ///
@@ -22,6 +25,8 @@ pub fn load(source: &SourceFile) -> Result<Config, Vec<Fault>> {
     let root = document::parse(source, &mut faults);
     if let Some(mut fields) = Place::new(source, &root).fields(&mut faults) {
         section(&mut fields, "sip", &mut faults, |fields, faults| sip(fields, &mut config, faults));
+        section(&mut fields, "registrar", &mut faults, |fields, faults| registrar(fields, &mut config, faults));
+        section(&mut fields, "guard", &mut faults, |fields, faults| guard(fields, &mut config, faults));
         section(&mut fields, "rtp", &mut faults, |fields, faults| rtp(fields, &mut config, faults));
         section(&mut fields, "limits", &mut faults, |fields, faults| limits(fields, &mut config, faults));
         section(&mut fields, "paths", &mut faults, |fields, faults| paths(fields, &mut config, faults));
@@ -59,6 +64,57 @@ fn sip(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) {
     config.sip.advertised = advertised(fields, faults);
     let strangers = [("refuse", Strangers::Refuse), ("ignore", Strangers::Ignore)];
     set(&mut config.sip.strangers, one_of(fields.optional("strangers"), &strangers, faults));
+}
+
+fn registrar(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) {
+    if let Some(place) = fields.optional("realm")
+        && let Some(realm) = place.text(faults)
+    {
+        // It stands between quotes in every challenge, and in front of every hashed password.
+        let legal = |c: char| c.is_ascii_graphic() && !"\"\\:".contains(c);
+        if realm.is_empty() || !realm.chars().all(legal) {
+            faults.push(place.fault("a realm is a word of printable ASCII without quotes, colons and backslashes"));
+        }
+        config.registrar.realm = realm.to_owned();
+    }
+    set(&mut config.registrar.digest, one_of(fields.optional("digest"), &Digest::NAMES, faults));
+    let shortest = waiting(fields, "min_expires", faults);
+    let longest = waiting(fields, "max_expires", faults);
+    let place = fields.name("max_expires").or(fields.name("min_expires"));
+    set(&mut config.registrar.min_expires, shortest);
+    set(&mut config.registrar.max_expires, longest);
+    let (shortest, longest) = (config.registrar.min_expires, config.registrar.max_expires);
+    if let Some(place) = place.filter(|_| shortest > longest || shortest < SECOND || longest < SECOND) {
+        faults.push(place.fault("«min_expires» is one second at least, and not longer than «max_expires»"));
+    }
+    set(&mut config.registrar.contacts, count(fields, "contacts", 1..=100, faults));
+    if let Some(place) = fields.optional("sources") {
+        config.registrar.sources = networks(place, faults);
+    }
+}
+
+fn guard(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) {
+    let guard = &mut config.guard;
+    set(&mut guard.rate, count(fields, "rate", 1..=100_000, faults));
+    set(&mut guard.rate_all, count(fields, "rate_all", 1..=100_000, faults));
+    let bytes = count(fields, "message_bytes", 512..=65_535, faults);
+    set(&mut guard.message_bytes, bytes.and_then(|bytes| usize::try_from(bytes).ok()));
+    guard.calls = count(fields, "calls", 1..=1_000_000, faults).or(guard.calls);
+    set(&mut guard.wrong_passwords, count(fields, "wrong_passwords", 1..=1_000_000, faults));
+    let users = count(fields, "users", 2..=16, faults);
+    set(&mut guard.users, users.and_then(|users| usize::try_from(users).ok()));
+    set(&mut guard.unknown_numbers, count(fields, "unknown_numbers", 1..=1_000_000, faults));
+    set(&mut guard.window, waiting(fields, "window", faults));
+    set(&mut guard.block, waiting(fields, "block", faults));
+}
+
+fn count(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    range: std::ops::RangeInclusive<i64>,
+    faults: &mut Vec<Fault>,
+) -> Option<u32> {
+    fields.optional(key)?.integer_in(range, faults).and_then(|count| u32::try_from(count).ok())
 }
 
 fn rtp(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) {
@@ -120,13 +176,7 @@ fn trunks(place: Place<'_>, faults: &mut Vec<Fault>) -> Vec<Trunk> {
     for place in place.list(faults) {
         let Some(mut fields) = place.fields(faults) else { continue };
         let name = fields.required("name", faults).and_then(|place| Some((place.text(faults)?, place)));
-        let mut sources: Vec<Network> = Vec::new();
-        for (text, place) in fields.required("sources", faults).map(|place| place.texts(faults)).unwrap_or_default() {
-            match text.parse() {
-                Ok(network) => sources.push(network),
-                Err(error) => faults.push(place.fault(error.to_string())),
-            }
-        }
+        let sources = fields.required("sources", faults).map(|place| networks(place, faults)).unwrap_or_default();
         let places = [("request_uri", CalledFrom::RequestUri), ("to", CalledFrom::To)];
         let called_from = one_of(fields.optional("called_from"), &places, faults).unwrap_or(CalledFrom::RequestUri);
         let advertised = advertised(&mut fields, faults);
@@ -140,6 +190,17 @@ fn trunks(place: Place<'_>, faults: &mut Vec<Fault>) -> Vec<Trunk> {
         trunks.push(Trunk { name: name.to_owned(), sources, called_from, advertised, audio });
     }
     trunks
+}
+
+fn networks(place: Place<'_>, faults: &mut Vec<Fault>) -> Vec<Network> {
+    let mut networks: Vec<Network> = Vec::new();
+    for (text, place) in place.texts(faults) {
+        match text.parse() {
+            Ok(network) => networks.push(network),
+            Err(error) => faults.push(place.fault(error.to_string())),
+        }
+    }
+    networks
 }
 
 fn advertised(fields: &mut Fields<'_>, faults: &mut Vec<Fault>) -> Option<IpAddr> {
@@ -230,12 +291,14 @@ mod tests {
         let expected = Config {
             rtp: super::super::Rtp { address: config.rtp.address, ..Config::default().rtp },
             media: config.media.clone(),
+            guard: super::super::Guard { calls: config.guard.calls, ..Config::default().guard },
             key: config.key.clone(),
             sip: super::super::Sip { advertised: config.sip.advertised, ..Config::default().sip },
             ..Config::default()
         };
         assert_eq!(config, expected);
         assert!(config.sip.advertised.is_some() && config.rtp.address.is_some() && config.media.workers.is_some());
+        assert!(config.guard.calls.is_some());
         assert_eq!(config.key, Some(Config::default().secret_key()));
     }
 
@@ -243,12 +306,19 @@ mod tests {
     fn settings_are_read() {
         let config = read(
             "[sip]\nlisten = '10.0.0.5:5070'\nadvertised = '203.0.113.7'\nstrangers = 'ignore'\n\
+             [registrar]\nrealm = 'call.example'\ndigest = 'both'\nmax_expires = '1h'\ncontacts = 2\nsources = ['10.0.0.0/8']\n\
+             [guard]\nrate = 3\nusers = 4\nblock = '1h'\ncalls = 7\n\
              [rtp]\nports = [30000, 30100]\nsilence = '20s'\n[paths]\ndata = '/var/lib/contesta'\n[limits]\ncalls = 10\ndrain = '0s'\n\
              [[trunks]]\nname = 'carrier'\nsources = ['198.51.100.0/24']\ncalled_from = 'to'\naudio = 'shared'\n\
              [[trunks]]\nname = 'office'\nsources = ['10.0.0.0/8']\nadvertised = '10.0.0.5'\n",
         )
         .unwrap();
         assert_eq!((config.sip.listen.port(), config.rtp.ports, config.limits.calls), (5070, (30_000, 30_100), 10));
+        let registrar = &config.registrar;
+        assert_eq!((registrar.realm.as_str(), registrar.digest, registrar.contacts), ("call.example", Digest::Both, 2));
+        assert_eq!((registrar.max_expires.as_secs(), registrar.sources.len()), (3_600, 1));
+        let guard = &config.guard;
+        assert_eq!((guard.rate, guard.users, guard.calls, guard.block.as_secs()), (3, 4, Some(7), 3_600));
         assert_eq!(config.store, StoreUrl::Sqlite("/var/lib/contesta/contesta.db".into()));
         assert_eq!((config.limits.drain, Config::default().limits.drain), (Duration::ZERO, Duration::from_secs(60)));
         let trunk = |address: &str| {
@@ -266,8 +336,15 @@ mod tests {
     /// A moment so far away cannot be written as one: the engine would stop at its first call.
     #[test]
     fn nothing_is_waited_for_longer_than_a_day() {
-        for (section, key) in [("limits", "drain"), ("limits", "max_call"), ("limits", "max_hold"), ("rtp", "silence")]
-        {
+        for (section, key) in [
+            ("limits", "drain"),
+            ("limits", "max_call"),
+            ("limits", "max_hold"),
+            ("rtp", "silence"),
+            ("guard", "block"),
+            ("guard", "window"),
+            ("registrar", "max_expires"),
+        ] {
             let read = |value: &str| read(&format!("[{section}]\n{key} = '{value}'"));
             assert!(read("1d").is_ok(), "{key}");
             let faults = read("400000000d").unwrap_err();
@@ -305,7 +382,8 @@ mod tests {
         let source = SourceFile {
             path: "contesta.toml".into(),
             text: "[sip]\nlisten = '5060'\nadvertised = '0.0.0.0'\nstrangers = 'refuze'\nport = 5060\n\
-                   [rtp]\nports = [20000, 10000]\nsilence = '0s'\n[stroe]\n[store]\nurl = 'mysql://x'\n[limits]\ncalls = 0\n\
+                   [rtp]\nports = [20000, 10000]\nsilence = '0s'\n[registrar]\nrealm = 'a \"b\"'\ndigest = 'md6'\n\
+                   min_expires = '10m'\nsources = ['10.0.0.1/8']\n[guard]\nrate = 0\nusers = 1\nwindwo = '1m'\n[stroe]\n[store]\nurl = 'mysql://x'\n[limits]\ncalls = 0\n\
                    [[trunks]]\nsources = ['10.1.2.3/16', 'carrier.mx']\n[[trunks]]\nname = 'a'\n[log]\nformat = 3\n"
                 .into(),
         };

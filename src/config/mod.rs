@@ -1,4 +1,4 @@
-//! `contesta.toml`: this machine's addresses, trunks, ports, store, limits and folders.
+//! `contesta.toml`: this machine's addresses, trunks, registrar, guard, ports, store, limits and folders.
 //!
 //! Everything has a default that works on one machine, so the file may be empty or missing. What operators and callers see
 //! lies in `flows/`, not here.
@@ -15,6 +15,7 @@ use thiserror::Error;
 mod load;
 pub mod network;
 
+pub use crate::operator::Digest;
 pub use load::load;
 pub use network::Network;
 
@@ -23,6 +24,10 @@ pub use network::Network;
 pub struct Config {
     /// `[sip]`
     pub sip: Sip,
+    /// `[registrar]`
+    pub registrar: Registrar,
+    /// `[guard]`
+    pub guard: Guard,
     /// `[rtp]`
     pub rtp: Rtp,
     /// `[store] url`
@@ -59,6 +64,46 @@ pub enum Strangers {
     Refuse,
     /// Nothing at all: a scanner learns nothing.
     Ignore,
+}
+
+/// What agents' phones are granted; the phones themselves are in `flows/<operator>/agents.toml`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registrar {
+    /// Whose passwords these are. Hashed ones are good for one realm only.
+    pub realm: String,
+    /// What a challenge offers, where an agent's own `digest` says nothing.
+    pub digest: Digest,
+    /// A phone that asks for less is told this.
+    pub min_expires: Duration,
+    /// A phone that asks for more gets this: so long an agent whose phone lost its power seems to be there.
+    pub max_expires: Duration,
+    /// Phones of one agent at the same time.
+    pub contacts: u32,
+    /// Where phones may register from.
+    pub sources: Vec<Network>,
+}
+
+/// What strangers may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// Requests a second from one address; five seconds' worth may come at once.
+    pub rate: u32,
+    /// The same from all addresses of no trunk together.
+    pub rate_all: u32,
+    /// Longest message, in bytes.
+    pub message_bytes: usize,
+    /// Calls at the same time from one address; `None`: as many as the machine takes.
+    pub calls: Option<u32>,
+    /// So many wrong passwords of one user from one address within `window`, and this user is not listened to from there.
+    pub wrong_passwords: u32,
+    /// So many users with a wrong password from one address within `window`, and nobody is.
+    pub users: usize,
+    /// So many calls from one address to numbers that no flow answers within `window`, and nobody is.
+    pub unknown_numbers: u32,
+    /// How long an offence counts.
+    pub window: Duration,
+    /// How long a block lasts.
+    pub block: Duration,
 }
 
 /// Where audio comes and goes.
@@ -201,6 +246,25 @@ impl Default for Config {
                 listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5060)),
                 advertised: None,
                 strangers: Strangers::Refuse,
+            },
+            registrar: Registrar {
+                realm: "contesta".to_owned(),
+                digest: Digest::Md5,
+                min_expires: Duration::from_secs(30),
+                max_expires: Duration::from_secs(120),
+                contacts: 5,
+                sources: vec![Network::ANY_V4, Network::ANY_V6],
+            },
+            guard: Guard {
+                rate: 10,
+                rate_all: 500,
+                message_bytes: 8_192,
+                calls: None,
+                wrong_passwords: 10,
+                users: 5,
+                unknown_numbers: 30,
+                window: Duration::from_secs(600),
+                block: Duration::from_secs(900),
             },
             rtp: Rtp { address: None, ports: (10_000, 20_000), silence: Duration::from_secs(60) },
             store: StoreUrl::Sqlite(PathBuf::from("data/contesta.db")),

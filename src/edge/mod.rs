@@ -21,6 +21,7 @@ pub mod prompt_audio;
 pub mod recording_file;
 pub mod recordings;
 pub mod refusal_text;
+pub mod registrations;
 pub mod rtp_socket;
 pub mod secret_key;
 pub mod serving;

@@ -264,7 +264,8 @@ impl Phone {
                     | Event::Confirmed { .. }
                     | Event::Reoffered { .. }
                     | Event::Info { .. }
-                    | Event::Ringing { .. },
+                    | Event::Ringing { .. }
+                    | Event::Registrar(_),
                 ) => {}
             }
         }

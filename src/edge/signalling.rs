@@ -16,6 +16,7 @@ use crate::edge::inbox::{Inbox, Sender};
 use crate::edge::leg_media::{LegMedia, Lost};
 use crate::edge::poll;
 use crate::edge::recordings::{Order, Recordings};
+use crate::edge::registrations::Registrations;
 use crate::edge::rtp_socket::RtpSocket;
 use crate::edge::sip_socket::SipSocket;
 use crate::exchange::{Exchange, Input, Output};
@@ -25,7 +26,7 @@ use crate::media::{self, RecordingReport};
 use crate::now::Now;
 use crate::service::Services;
 use crate::sip::Peer;
-use crate::store::Store;
+use crate::store::{RegistrationChange, Store};
 
 /// What other threads put into the inbox.
 #[derive(Debug)]
@@ -71,6 +72,8 @@ pub struct Signalling {
     pub services: Arc<Services>,
     /// Takes the call records.
     pub store: Store,
+    /// Takes what becomes of registrations.
+    pub registrations: Registrations,
     /// Where tasks run.
     pub runtime: tokio::runtime::Handle,
     /// One permit for each request that may be under way: [`REQUESTS_MAX`].
@@ -240,6 +243,12 @@ impl Signalling {
                     }
                     Output::Request { leg, id, request, timeout: _ } => self.request(leg, id, request),
                     Output::Record(record) => self.record(record),
+                    Output::Registered { registration, is_new, ends } => {
+                        self.registrations.tell(RegistrationChange::Kept { registration, is_new, ends });
+                    }
+                    Output::Unregistered { operator, user, contact } => {
+                        self.registrations.tell(RegistrationChange::Gone { operator, user, contact });
+                    }
                 }
             }
             outputs.append(&mut next);

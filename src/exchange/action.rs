@@ -4,12 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 
 use crate::call::CallRecord;
 use crate::flow::{Answer, Request, RequestId};
 use crate::ids::{LegId, PlayId};
 use crate::media::{self, LegSettings, RecordingChange, RecordingReport, Segment};
-use crate::sip::{self, Peer};
+use crate::sip::registrar::Registration;
+use crate::sip::{self, Flow, Peer};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub enum Input {
         /// The message.
         bytes: Bytes,
     },
+    /// A connection is closed: it is no way to a phone any more.
+    Disconnected(Flow),
     /// The answer to [`Output::OpenMedia`]: where the far end should send to, or why there is no socket.
     MediaOpened {
         /// Which leg.
@@ -114,6 +118,24 @@ pub enum Output {
     },
     /// Store this record.
     Record(Box<CallRecord>),
+    /// Store where a user's phone is reached, in the place of what is stored of this contact.
+    Registered {
+        /// All of it.
+        registration: Box<Registration>,
+        /// Whether it is new; otherwise it was refreshed.
+        is_new: bool,
+        /// When it ends.
+        ends: Timestamp,
+    },
+    /// A user's phone is reached there no more: forget it.
+    Unregistered {
+        /// Whose agent it was.
+        operator: String,
+        /// The user.
+        user: String,
+        /// Its contact.
+        contact: String,
+    },
 }
 
 /// Why the exchange wants to be woken.

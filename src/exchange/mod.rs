@@ -4,7 +4,6 @@
 //! call. Actions of one part become events of another in one place only, `Exchange::dispatch`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,13 +13,20 @@ use tracing::{Span, debug, error, info, info_span, warn};
 use crate::call::{self, Call, Invited};
 use crate::ids::{Ids, LegId};
 use crate::now::Now;
-use crate::sip::{self, Flow, Invitation, Rejection, UserAgent};
+use crate::sip::registrar::{Registrar, Registration, Report};
+use crate::sip::{self, Flow, Invitation, Peer, Rejection, UserAgent};
 
+pub mod accounts;
 pub mod action;
+mod door;
+pub mod guard;
 pub mod snapshot;
 
+use guard::{Offence, Standing};
+
 pub use action::{Input, Output, Why};
-pub use snapshot::{Admission, Snapshot};
+pub use guard::Guard;
+pub use snapshot::Snapshot;
 
 /// The limits an exchange keeps.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +40,7 @@ pub struct Limits {
 /// The engine. One thread owns it; it knows no clock, socket or database.
 pub struct Exchange {
     user_agent: UserAgent,
+    guard: Guard,
     snapshot: Arc<Snapshot>,
     limits: Limits,
     ids: Ids,
@@ -50,8 +57,8 @@ pub struct Exchange {
 /// A call with what the exchange keeps beside it.
 struct Line {
     call: Call,
-    /// Where the INVITE came from.
-    peer: IpAddr,
+    /// Where the INVITE came from, and what that place was to us.
+    source: (Peer, Standing),
     span: Span,
     wake: Option<Instant>,
 }
@@ -74,6 +81,7 @@ impl Exchange {
     pub fn new(user_agent: UserAgent, snapshot: Arc<Snapshot>, limits: Limits, ids: Ids) -> Self {
         Self {
             user_agent,
+            guard: Guard::new(snapshot.config().guard.clone(), snapshot.config().sip.strangers),
             snapshot,
             limits,
             ids,
@@ -88,11 +96,11 @@ impl Exchange {
     /// Tells the exchange what happened; `out` gets what is to be done, in order.
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         match input {
-            Input::Message { source, .. } if self.snapshot.admit(source.address) == Admission::Ignore => {}
             Input::Message { source, bytes } => {
-                let (user_agent, actions) = (&mut self.user_agent, &mut self.sip_actions);
-                let handled = AssertUnwindSafe(|| user_agent.handle_message(now.instant, source, bytes, actions));
-                if catch_unwind(handled).is_err() {
+                let (snapshot, doors) = (&self.snapshot, (&mut self.guard, &mut self.user_agent));
+                let actions = &mut self.sip_actions;
+                let received = || door::receive(now.instant, source, bytes, doors, snapshot, actions);
+                if catch_unwind(AssertUnwindSafe(received)).is_err() {
                     error!(peer = %source, "a bug in the user agent: this message is dropped");
                 }
                 self.dispatch(now, None, out);
@@ -100,6 +108,10 @@ impl Exchange {
             Input::Undelivered { destination, bytes } => {
                 debug!(peer = %destination, "a message could not be delivered");
                 self.user_agent.handle_undelivered(now.instant, bytes, &mut self.sip_actions);
+                self.dispatch(now, None, out);
+            }
+            Input::Disconnected(flow) => {
+                self.user_agent.flow_closed(flow, &mut self.sip_actions);
                 self.dispatch(now, None, out);
             }
             Input::MediaOpened { leg, local } => {
@@ -232,7 +244,7 @@ impl Exchange {
                     out.push(Output::Send { destination, bytes: message });
                     None
                 }
-                Step::Sip(sip::Action::Event(event)) => self.sip_event(now, event),
+                Step::Sip(sip::Action::Event(event)) => self.sip_event(now, event, out),
                 Step::Call(leg, action) => {
                     self.call_action(now, leg, action, out);
                     None
@@ -250,11 +262,15 @@ impl Exchange {
     }
 
     /// What the user agent tells goes to the call that owns the leg. Returns the leg whose call has acted.
-    fn sip_event(&mut self, now: Now, event: sip::Event) -> Option<LegId> {
+    fn sip_event(&mut self, now: Now, event: sip::Event, out: &mut Vec<Output>) -> Option<LegId> {
         let (leg, event) = match event {
             sip::Event::Invited { leg, invitation } => {
                 self.invited(now, leg, *invitation);
                 return Some(leg);
+            }
+            sip::Event::Registrar(report) => {
+                self.registration(now, report, out);
+                return None;
             }
             sip::Event::Confirmed { leg, answer } => (leg, call::Event::Confirmed(answer)),
             sip::Event::Reoffered { leg, offer } => (leg, call::Event::Reoffered(offer)),
@@ -270,16 +286,49 @@ impl Exchange {
         Some(leg)
     }
 
+    /// What the registrar tells goes to the store, the guard and the log.
+    fn registration(&mut self, now: Now, report: Report, out: &mut Vec<Output>) {
+        match report {
+            Report::Kept { registration, is_new } => {
+                let Registration { operator, user, contact, peer, lasts, .. } = &*registration;
+                if is_new {
+                    info!(%peer, "registered: «{user}» of {operator} at {}", snapshot::printable(contact, CONTACT_MAX));
+                }
+                self.guard.proven(peer, user);
+                let ends = now.after(*lasts).wall;
+                out.push(Output::Registered { registration, is_new, ends });
+            }
+            Report::Gone { operator, user, contact, why } => {
+                let shown = snapshot::printable(&contact, CONTACT_MAX);
+                info!(cause = why.explain(), "no longer registered: «{user}» of {operator} at {shown}");
+                out.push(Output::Unregistered { operator, user, contact });
+            }
+            Report::Refused { peer, user } => {
+                debug!(%peer, "a wrong password, or no such user");
+                let standing = self.snapshot.standing(peer.address);
+                self.guard.offence(now.instant, &peer, standing, Offence::WrongPassword { user: &user });
+            }
+        }
+    }
+
+    /// What the guard has done so far.
+    #[must_use]
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// Where phones are registered.
+    #[must_use]
+    pub fn registrar(&self) -> Option<&Registrar> {
+        self.user_agent.registrar()
+    }
+
     /// Routes a new call: unknown number → 404, over the limit → 503 with Retry-After.
     fn invited(&mut self, now: Now, leg: LegId, invitation: Invitation) {
         let snapshot = self.snapshot.clone();
         let refusal = |status, retry_after, why: String| Rejection { status, retry_after, warning: Some(why) };
         let peer = invitation.source;
-        if snapshot.admit(peer.address) != Admission::Welcome {
-            info!(%peer, status = 403, "a call from an address of no trunk");
-            let why = refusal(403, None, "calls are taken from known trunks only".into());
-            return self.user_agent.reject(now.instant, leg, &why, &mut self.sip_actions);
-        }
+        let standing = snapshot.standing(peer.address);
         let (tenant, route) = match snapshot.route(&invitation) {
             Some(_) if self.overloaded => {
                 info!(%peer, status = 503, "overloaded");
@@ -293,6 +342,7 @@ impl Exchange {
                 return self.user_agent.reject(now.instant, leg, &why, &mut self.sip_actions);
             }
             None => {
+                self.guard.offence(now.instant, &peer, standing, Offence::UnknownNumber);
                 info!(%peer, status = 404, "no flow answers {}", mask(&snapshot::printable(snapshot.called(&invitation), snapshot::CALLED_MAX)));
                 let why = refusal(404, None, "no flow answers this number: see «contesta route»".into());
                 return self.user_agent.reject(now.instant, leg, &why, &mut self.sip_actions);
@@ -313,9 +363,14 @@ impl Exchange {
             let why = refusal(500, None, "the flow does not exist".into());
             return self.user_agent.reject(now.instant, leg, &why, &mut self.sip_actions);
         };
+        if !self.guard.begin_call(&peer, standing) {
+            info!(%peer, status = 503, "as many calls as one address may have");
+            let why = refusal(503, Some(RETRY_AFTER_SECONDS), "too many calls from this address".into());
+            return self.user_agent.reject(now.instant, leg, &why, &mut self.sip_actions);
+        }
         let span = info_span!("call", call = %call.key(), leg = leg.0);
         span.in_scope(|| info!(%peer, "offered"));
-        self.calls.insert(leg, Line { call, peer: peer.address.ip().to_canonical(), span, wake: None });
+        self.calls.insert(leg, Line { call, source: (peer, standing), span, wake: None });
         self.with_call(now, leg, |call, actions| call.begin(now, invitation.offer, actions));
     }
 
@@ -325,8 +380,9 @@ impl Exchange {
         match action {
             call::Action::OpenMedia(far) => {
                 if let Some(line) = self.calls.get(&leg) {
-                    let shared = far.filter(|far| self.snapshot.may_share(line.peer, far.ip()));
-                    out.push(Output::OpenMedia { leg, peer: line.peer, shared });
+                    let peer = line.source.0.address.ip().to_canonical();
+                    let shared = far.filter(|far| self.snapshot.may_share(peer, far.ip()));
+                    out.push(Output::OpenMedia { leg, peer, shared });
                 }
             }
             call::Action::StartMedia(settings) => out.push(Output::StartMedia(leg, settings)),
@@ -344,8 +400,11 @@ impl Exchange {
                 out.push(Output::Request { leg, id, request, timeout });
             }
             call::Action::Record(record) => {
-                if let Some(at) = self.calls.remove(&leg).and_then(|line| line.wake) {
-                    self.timers.remove(&(at, leg));
+                if let Some(Line { wake, source: (peer, standing), .. }) = self.calls.remove(&leg) {
+                    self.guard.end_call(&peer, standing);
+                    if let Some(at) = wake {
+                        self.timers.remove(&(at, leg));
+                    }
                 }
                 out.push(Output::Record(record));
             }
@@ -360,6 +419,9 @@ fn mask(number: &str) -> String {
         None => number.to_owned(),
     }
 }
+
+/// Most characters of a contact in the log.
+const CONTACT_MAX: usize = 128;
 
 /// How long a peer should wait after a 503 for overload: longer than overload lasts at least.
 const OVERLOADED_RETRY_AFTER_SECONDS: u32 = 10;

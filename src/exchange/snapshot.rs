@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::call::Tenant;
-use crate::config::{Audio, CalledFrom, Config, Network, Strangers};
+use crate::config::{Audio, CalledFrom, Config, Network};
+use crate::exchange::guard::Standing;
 use crate::operator::number::{self, Route, Routes};
 use crate::sip::Invitation;
 
@@ -23,14 +24,30 @@ impl Snapshot {
         Self { tenants, routes, config }
     }
 
-    /// What to do with a message from this address: its trunk's, or a stranger's.
+    /// What an address is to us. One that is a trunk's only because a trunk is everybody is not trusted for it.
     #[must_use]
-    pub fn admit(&self, source: SocketAddr) -> Admission {
-        match (self.config.trunk_of(canonical(source)), self.config.sip.strangers) {
-            (Some(_), _) => Admission::Welcome,
-            (None, Strangers::Refuse) => Admission::Refuse,
-            (None, Strangers::Ignore) => Admission::Ignore,
+    pub fn standing(&self, source: SocketAddr) -> Standing {
+        let source = canonical(source);
+        let sources = || self.config.trunks.iter().flat_map(|trunk| &trunk.sources).filter(|one| one.contains(source));
+        if sources().any(|network| !network.is_everybody()) {
+            Standing::Trunk
+        } else if sources().next().is_some() {
+            Standing::Open
+        } else {
+            Standing::Stranger
         }
+    }
+
+    /// Whether phones may register from this address.
+    #[must_use]
+    pub fn may_register(&self, source: SocketAddr) -> bool {
+        self.config.registrar.sources.iter().any(|network| network.contains(canonical(source)))
+    }
+
+    /// This machine's settings.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// The called number as this INVITE's trunk names it; the Request-URI's for a source of no trunk.
@@ -68,17 +85,6 @@ impl Snapshot {
         let route = self.routes.find(self.called(invitation), &invitation.request_parameters)?;
         Some((self.tenants.get(route.operator)?.clone(), route))
     }
-}
-
-/// Whether a source may call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// It belongs to a trunk, or everybody may.
-    Welcome,
-    /// A stranger: 403.
-    Refuse,
-    /// A stranger: silence.
-    Ignore,
 }
 
 /// The caller's number, normalised; `None` when the caller is anonymous, or calls from what is no number.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::ids::LegId;
+use crate::sip::registrar::Report;
 use crate::sip::transport::Peer;
 
 /// Comes back from every call into the user agent, in order.
@@ -20,7 +21,7 @@ pub enum Action {
     Event(Event),
 }
 
-/// What happened to a leg.
+/// What happened to a leg, or at the registrar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A new INVITE passed all checks and got its 100. The exchange answers with `accept`, `progress` or `reject`.
@@ -76,6 +77,8 @@ pub enum Event {
         /// Who ended it and how.
         cause: EndCause,
     },
+    /// The registrar has something to tell.
+    Registrar(Report),
 }
 
 /// Why a leg is over.
@@ -165,6 +168,8 @@ pub enum Why {
     Timer(char),
     /// The 2xx has to be sent again until its ACK comes (RFC 3261 §13.3.1.4).
     Retransmit2xx,
+    /// A registration ends.
+    Registration,
     /// Nothing: whoever set the timer is gone, and firing only takes it out of the index.
     Stale,
 }

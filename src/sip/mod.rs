@@ -17,6 +17,7 @@ pub mod method;
 pub mod refusal;
 pub mod registrar;
 pub mod status;
+pub mod stun;
 pub mod timers;
 pub mod transaction;
 pub mod transport;

@@ -14,6 +14,8 @@ pub enum Owner {
     Client(ClientId),
     /// A leg: repetition of a 2xx, or the wait behind a CANCEL.
     Leg(LegId),
+    /// The registrar: the next registration that ends.
+    Registrar,
 }
 
 /// Names a client transaction: the random part of its branch, and whether it is the CANCEL that shares the branch of its

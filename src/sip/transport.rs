@@ -58,6 +58,9 @@ pub struct Listener {
 pub struct Listeners(Vec<Listener>);
 
 impl Transport {
+    /// Every one.
+    pub const ALL: [Self; 5] = [Self::Udp, Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
+
     /// Whether what is sent arrives, or the connection breaks: then nothing is sent twice (RFC 3261 §17).
     #[must_use]
     pub fn is_reliable(self) -> bool {

@@ -14,11 +14,11 @@ pub struct LoggedEvent {
     /// When it happened.
     pub at: Timestamp,
     /// `case_opened`, `case_updated`, `call_ended`, `message_queued`, `device_block_ordered`, `line_suspension_ordered`,
-    /// `verification_locked`.
+    /// `verification_locked`, `phone_registered`, `phone_gone`.
     pub kind: String,
     /// Operator id; empty when no number matched.
     pub operator: String,
-    /// The folio, call key or message number it is about.
+    /// The folio, call key, message number or agent it is about.
     pub subject: String,
 }
 

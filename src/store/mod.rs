@@ -33,6 +33,7 @@ mod events;
 mod orders;
 mod outbox;
 mod pending;
+mod registrations;
 mod spool;
 mod sql;
 mod tables;
@@ -45,6 +46,7 @@ pub use entry::recording_to_json;
 pub use events::LoggedEvent;
 pub use orders::{Order, OrderKind, Ordered, StoredOrder, device};
 pub use outbox::Queued;
+pub use registrations::{RegistrationChange, StoredRegistration};
 pub use tables::{NewTable, TableRow, TableState, row_key};
 pub use tries::Tried;
 
@@ -64,6 +66,8 @@ struct Inner {
     seen: watch::Receiver<bool>,
     /// For tries to verify an account, which go past the writer: they are answered one after the other, and never spooled.
     tries: tokio::sync::Mutex<Option<Conn>>,
+    /// For registrations, which go past it as well.
+    registrations: tokio::sync::Mutex<Option<Conn>>,
 }
 
 impl Store {
@@ -101,7 +105,16 @@ impl Store {
         let pending = Arc::new(Mutex::new(Pending::default()));
         let ids = Mutex::new(os_ids()?);
         let (_, seen) = watch::channel(true);
-        let inner = Inner { readers, place, jobs, pending, ids, seen, tries: tokio::sync::Mutex::default() };
+        let inner = Inner {
+            readers,
+            place,
+            jobs,
+            pending,
+            ids,
+            seen,
+            tries: tokio::sync::Mutex::default(),
+            registrations: tokio::sync::Mutex::default(),
+        };
         Ok(Self { inner: Arc::new(inner) }.with_spool_of(data))
     }
 
@@ -184,6 +197,7 @@ impl Store {
             ids: Mutex::new(os_ids()?),
             seen,
             tries: tokio::sync::Mutex::default(),
+            registrations: tokio::sync::Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -391,9 +405,49 @@ impl Store {
         self.with_tries(async |conn| tries::forgive(conn, operator, subject).await).await
     }
 
-    /// Runs one transaction on the tries' connection. One that failed is not used again.
+    /// Runs one transaction on the tries' connection.
     async fn with_tries<T>(&self, work: impl AsyncFnOnce(&mut Conn) -> Result<T, Failure>) -> anyhow::Result<T> {
-        let mut kept = self.inner.tries.lock().await;
+        self.aside(&self.inner.tries, work).await
+    }
+
+    /// Stores what became of registrations, in their order; all of them or none.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub async fn change_registrations(&self, changes: &[RegistrationChange]) -> anyhow::Result<()> {
+        let work = async |conn: &mut Conn| {
+            for change in changes {
+                registrations::change(conn, Timestamp::now(), change).await?;
+            }
+            Ok(())
+        };
+        self.aside(&self.inner.registrations, work).await
+    }
+
+    /// Registrations that have not ended by `now`; the others are forgotten.
+    ///
+    /// # Errors
+    /// The database cannot be read or written.
+    pub async fn restore_registrations(&self, now: Timestamp) -> anyhow::Result<Vec<StoredRegistration>> {
+        self.aside(&self.inner.registrations, async |conn: &mut Conn| registrations::forget(conn, now).await).await?;
+        registrations::list(&self.inner.readers, now).await
+    }
+
+    /// Registrations that have not ended by `now`, by operator and user.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn registrations(&self, now: Timestamp) -> anyhow::Result<Vec<StoredRegistration>> {
+        registrations::list(&self.inner.readers, now).await
+    }
+
+    /// Runs one transaction on a connection of its own. One that failed is not used again.
+    async fn aside<T>(
+        &self,
+        kept: &tokio::sync::Mutex<Option<Conn>>,
+        work: impl AsyncFnOnce(&mut Conn) -> Result<T, Failure>,
+    ) -> anyhow::Result<T> {
+        let mut kept = kept.lock().await;
         let mut conn = match kept.take() {
             Some(conn) => conn,
             None => self.inner.place.connect(writer::LOCK_PATIENCE).await?,
@@ -485,8 +539,10 @@ impl Store {
             // The writer answers when it is done; a writer that is gone has nothing left to do.
             let _ = waiting.await;
         }
-        if let Some(conn) = self.inner.tries.lock().await.take() {
-            let _ = conn.close().await;
+        for kept in [&self.inner.tries, &self.inner.registrations] {
+            if let Some(conn) = kept.lock().await.take() {
+                let _ = conn.close().await;
+            }
         }
         self.inner.readers.close().await;
     }

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod phone;
+pub mod registrant;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +16,7 @@ use contesta::audio::Clip;
 use contesta::call::{self, CallRecord, Tenant};
 use contesta::case::{Case, Folio};
 use contesta::config::Config;
-use contesta::exchange::{Exchange, Input, Limits, Output, Snapshot};
+use contesta::exchange::{Exchange, Input, Limits, Output, Snapshot, accounts};
 use contesta::flow::action::Verification;
 use contesta::flow::{self, Answer, Request, RequestId};
 use contesta::ids::{Ids, LegId};
@@ -24,13 +25,16 @@ use contesta::now::Now;
 use contesta::operator::{self, Operator};
 use contesta::service::secret::{KEY_BYTES, SecretKey};
 use contesta::service::{Services, import};
+use contesta::sip::digest::{Algorithm, Ha1};
+use contesta::sip::registrar::{Account, Accounts, Offers, Registrar};
 use contesta::sip::user_agent::Settings;
 use contesta::sip::{Peer, UserAgent};
-use contesta::store::{CallFilter, CaseFilter, Store, StoredOrder};
+use contesta::store::{CallFilter, CaseFilter, RegistrationChange, Store, StoredOrder, StoredRegistration};
 use tokio::runtime::Runtime;
 
 use crate::shipped;
 pub use phone::Phone;
+pub use registrant::Registrant;
 
 /// Where the engine's SIP lives.
 pub const US: &str = "192.0.2.10:5060";
@@ -65,11 +69,13 @@ pub struct Setup {
     pub config: Config,
     /// `None`: as in the configuration.
     pub calls: Option<usize>,
+    /// Agents of beneleit, and their passwords.
+    pub agents: Vec<(String, String)>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { seed: 1, at: "2026-03-10T11:00:00", config: Config::default(), calls: None }
+        Self { seed: 1, at: "2026-03-10T11:00:00", config: Config::default(), calls: None, agents: Vec::new() }
     }
 }
 
@@ -94,6 +100,12 @@ enum Happening {
         packet: Box<[u8]>,
     },
     Input(Input),
+    /// A softphone's timer.
+    Registrant {
+        number: usize,
+        turn: u64,
+        wake: registrant::Wake,
+    },
     /// A telephone sends a request again unless it was answered.
     Again {
         phone: usize,
@@ -105,6 +117,7 @@ enum Happening {
 pub struct Sim {
     pub exchange: Exchange,
     pub phones: Vec<Phone>,
+    pub registrants: Vec<Registrant>,
     /// Every record the engine has asked to store, in order.
     pub records: Vec<CallRecord>,
     /// Sockets that were asked for: the far end's address for one that may be shared.
@@ -129,6 +142,7 @@ pub struct Sim {
     ports: BTreeMap<SocketAddr, LegId>,
     next_port: u16,
     homes: BTreeMap<SocketAddr, usize>,
+    desks: BTreeMap<SocketAddr, usize>,
     future: BTreeMap<(Instant, u64), Happening>,
     next_happening: u64,
     services: Services,
@@ -196,9 +210,11 @@ impl Sim {
             max_call: setup.config.limits.max_call,
             max_hold: setup.config.limits.max_hold,
         };
-        let snapshot = Snapshot::new(SHIPPED.clone(), routes, Arc::new(setup.config));
-        let user_agent = UserAgent::new(Settings::new(US.parse().unwrap()), Ids::from_seed(setup.seed));
         let start = Now { instant: Instant::now(), wall: format!("{}-06:00", setup.at).parse().unwrap() };
+        let registrar = registrar(start.instant, &setup);
+        let user_agent = UserAgent::new(Settings::new(US.parse().unwrap()), Ids::from_seed(setup.seed));
+        let user_agent = user_agent.with_registrar(registrar);
+        let snapshot = Snapshot::new(SHIPPED.clone(), routes, Arc::new(setup.config));
         Self {
             exchange: Exchange::new(
                 user_agent,
@@ -207,6 +223,8 @@ impl Sim {
                 Ids::from_seed(setup.seed + 1),
             ),
             phones: Vec::new(),
+            registrants: Vec::new(),
+            desks: BTreeMap::new(),
             records: Vec::new(),
             opened: Vec::new(),
             sip_weather: Weather::default(),
@@ -313,6 +331,13 @@ impl Sim {
         self.runtime.block_on(self.store.cases(&filter)).unwrap()
     }
 
+    /// The contacts that the store has of each user.
+    pub fn stored_registrations(&self) -> Vec<(String, String)> {
+        let stored = self.runtime.block_on(self.store.registrations(self.now.wall));
+        let pair = |stored: StoredRegistration| (stored.registration.user, stored.registration.contact);
+        stored.unwrap().into_iter().map(pair).collect()
+    }
+
     /// The orders of a folio.
     pub fn orders(&self, folio: &Folio) -> Vec<StoredOrder> {
         self.runtime.block_on(self.store.orders(folio)).unwrap()
@@ -361,6 +386,9 @@ impl Sim {
                 if let Some(&phone) = self.homes.get(&to) {
                     self.phone_receives(phone, &bytes);
                 }
+                if let Some(&number) = self.desks.get(&to) {
+                    self.registrant_receives(number, &bytes);
+                }
             }
             Happening::RtpToEngine { from, to, packet } => {
                 let Some(&id) = self.ports.get(&to) else { return };
@@ -375,6 +403,7 @@ impl Sim {
                 self.phones[phone].hear(now, ms, from, to, &packet);
             }
             Happening::Input(input) => self.tell(input),
+            Happening::Registrant { number, turn, wake } => self.registrant_wakes(number, turn, wake),
             Happening::Again { phone, request } => self.again(phone, request),
         }
     }
@@ -483,12 +512,22 @@ impl Sim {
                     }
                 }
                 Output::Request { leg, id, request, timeout: _ } => self.request(leg, id, request),
+                Output::Registered { registration, is_new, ends } => {
+                    self.store_registration(RegistrationChange::Kept { registration, is_new, ends });
+                }
+                Output::Unregistered { operator, user, contact } => {
+                    self.store_registration(RegistrationChange::Gone { operator, user, contact });
+                }
                 Output::Record(record) => {
                     self.runtime.block_on(self.store.save_call(&record)).unwrap();
                     self.records.push(*record);
                 }
             }
         }
+    }
+
+    fn store_registration(&self, change: RegistrationChange) {
+        self.runtime.block_on(self.store.change_registrations(&[change])).unwrap();
     }
 
     fn bind(&mut self, leg: LegId) -> Result<SocketAddr, String> {
@@ -532,6 +571,17 @@ impl Sim {
     pub fn answer_later(&mut self, after: Duration, leg: LegId, id: RequestId, answer: Answer) {
         self.later(after, Happening::Input(Input::Answered { leg, id, answer }));
     }
+}
+
+/// The registrar of the agents, with what the configuration grants.
+fn registrar(now: Instant, setup: &Setup) -> Registrar {
+    let account = |(user, password): &(String, String)| {
+        let secrets = Algorithm::ALL.map(|algorithm| Ha1::new(algorithm, user, "contesta", password)).to_vec();
+        Account { user: user.clone(), operator: "beneleit".to_owned(), offers: Offers::Md5, secrets }
+    };
+    let accounts = Accounts::new("contesta", Offers::Md5, setup.agents.iter().map(account));
+    let settings = accounts::settings(&setup.config.registrar);
+    Registrar::new(now, settings, Arc::new(accounts), &mut Ids::from_seed(setup.seed + 3))
 }
 
 /// Where a telephone of this number lives.

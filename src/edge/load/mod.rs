@@ -294,7 +294,9 @@ impl Load<'_> {
                     let refusal = Rejection { status: 480, retry_after: None, warning: None };
                     self.user_agent.reject(now, leg, &refusal, &mut self.actions);
                 }
-                Action::Event(Event::Confirmed { .. } | Event::Info { .. } | Event::Ringing { .. }) => {}
+                Action::Event(
+                    Event::Confirmed { .. } | Event::Info { .. } | Event::Ringing { .. } | Event::Registrar(_),
+                ) => {}
             }
         }
         // What was asked of the user agent meanwhile: refusals and BYEs, which ask for nothing but to be sent.

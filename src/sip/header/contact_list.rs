@@ -78,7 +78,9 @@ impl<'a> Contact<'a> {
         let parameters = address.parameters;
         let instance = parameters.value("+sip.instance").filter(|instance| !instance.is_empty());
         // They are kept as text, and an instance is a URI in angle brackets.
-        if std::str::from_utf8(address.uri_text).is_err() || instance.is_some_and(|text| !text.is_ascii()) {
+        if std::str::from_utf8(address.uri_text).is_err()
+            || instance.is_some_and(|text| !text.iter().all(u8::is_ascii_graphic))
+        {
             return Err("not a text");
         }
         if address.uri_text.len() > CONTACT_BYTES_MAX || instance.is_some_and(|text| text.len() > CONTACT_BYTES_MAX) {

@@ -182,6 +182,9 @@ impl Registrar {
         envelope: &Envelope<'_>,
         reports: &mut Vec<Report>,
     ) -> Answer {
+        if self.accounts().is_empty() {
+            return Answer::Refused(Refusal::MethodNotAllowed);
+        }
         // Step 2.
         let supported = |tag: &[u8]| tag.eq_ignore_ascii_case(OUTBOUND.as_bytes());
         let mut required = message.values(Name::Require).flat_map(option_tags::unsupported);
@@ -434,6 +437,21 @@ impl Registrar {
         Some(&self.bindings.get(id)?.account.user)
     }
 
+    /// Whether this user is registered by this very way.
+    #[must_use]
+    pub fn is_at(&self, peer: &Peer, user: &str) -> bool {
+        let ids = self.by_way.get(&Way::of(peer)).into_iter().flatten();
+        ids.filter_map(|id| self.bindings.get(id)).any(|binding| binding.account.user == user)
+    }
+
+    /// The connections that phones are registered by.
+    pub fn flows(&self) -> impl Iterator<Item = Flow> {
+        self.by_way.keys().filter_map(|way| match way {
+            Way::Connection(flow) => Some(*flow),
+            Way::Datagrams(_) | Way::Gone(..) => None,
+        })
+    }
+
     /// Registrations in all.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -553,7 +571,8 @@ fn call_id(envelope: &Envelope<'_>) -> String {
 }
 
 fn bounded(bytes: &[u8], characters: usize) -> String {
-    text(bytes).chars().take(characters).collect()
+    // A database refuses some control characters, and no terminal should be sent any.
+    text(bytes).chars().filter(|c| !c.is_control()).take(characters).collect()
 }
 
 /// The one extension of REGISTER that we speak (RFC 5626).

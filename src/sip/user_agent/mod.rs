@@ -3,8 +3,9 @@
 //! Implements the core of RFC 3261 §8 (UAC and UAS behaviour), §9 (CANCEL), §11 (OPTIONS), §12 (dialogs), §13 (INVITE),
 //! §14 (re-INVITE), §15 (BYE), with RFC 6026, RFC 3581 and RFC 3311. It does not read SDP, route calls or open sockets.
 //!
-//! `receive` takes requests, `within` those of a dialog, `answer` is what the exchange says to them, `originate` is our own
-//! INVITE, `deliver` sends what is ours and hears that it could not be, `finish` ends legs, `timeout` fires timers.
+//! `seen` looks at messages for whoever stands at the door. `receive` takes requests, `register` those of phones that register, `within`
+//! those of a dialog, `answer` is what the exchange says to them, `originate` is our own INVITE, `deliver` sends what is ours and
+//! hears that it could not be, `finish` ends legs, `timeout` fires timers.
 
 mod answer;
 mod deliver;
@@ -12,6 +13,8 @@ mod finish;
 mod leg;
 mod originate;
 mod receive;
+mod register;
+mod seen;
 mod timeout;
 mod transactions;
 mod within;
@@ -25,12 +28,15 @@ use bytes::Bytes;
 use crate::ids::{Ids, LegId};
 use crate::sip::action::{Action, Invite, Rejection, Why};
 use crate::sip::dialog::LocalTag;
+use crate::sip::registrar::Registrar;
 use crate::sip::timers::{Owner, Timers};
 use crate::sip::transaction::Timing;
 use crate::sip::transport::{Flow, Listener, Listeners, Peer, Transport};
 
 use leg::{Leg, Stage};
 use transactions::{Clients, Servers};
+
+pub use seen::{Seen, What};
 
 /// What a user agent has to know of its surroundings; fixed for its life.
 #[derive(Clone, Debug)]
@@ -97,6 +103,9 @@ pub struct UserAgent {
     clients: Clients,
     timers: Timers,
     udp_only: deliver::UdpOnly,
+    registrar: Option<Registrar>,
+    /// Its deadline in the timer index.
+    registrar_armed: Option<Instant>,
 }
 
 impl UserAgent {
@@ -117,6 +126,8 @@ impl UserAgent {
             clients: Clients::new(),
             timers: Timers::default(),
             udp_only: deliver::UdpOnly::default(),
+            registrar: None,
+            registrar_armed: None,
         }
     }
 
@@ -132,12 +143,13 @@ impl UserAgent {
         self.undelivered(now, message, out);
     }
 
-    /// The connections that something depends on: dialogs, and requests of ours. Closing another one harms nobody.
+    /// The connections that something depends on: dialogs, requests of ours, and registered phones. Closing another one harms nobody.
     #[must_use]
     pub fn flows_in_use(&self) -> BTreeSet<Flow> {
         let dialogs = self.legs.values().filter_map(|leg| leg.dialog.as_ref()?.flow());
         let requests = self.clients.values().filter_map(|client| client.destination.flow);
-        dialogs.chain(requests).collect()
+        let phones = self.registrar.iter().flat_map(Registrar::flows);
+        dialogs.chain(requests).chain(phones).collect()
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next, and why. `None` only when no timer is set.
@@ -159,6 +171,7 @@ impl UserAgent {
                 Stage::Outgoing(_) => Some(Why::Timer('B')),
                 Stage::Incoming | Stage::Established | Stage::Ending => Some(Why::Retransmit2xx),
             },
+            Owner::Registrar => self.registrar.as_ref()?.poll_timeout().map(|_| Why::Registration),
         }
     }
 

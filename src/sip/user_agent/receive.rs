@@ -21,6 +21,7 @@ use crate::sip::header::via::Via;
 use crate::sip::message::{Fault, Message, StartLine};
 use crate::sip::method::Method;
 use crate::sip::refusal::{self, Refusal, SDP};
+use crate::sip::stun;
 use crate::sip::transaction::invite_server::{Ack, InviteServer};
 use crate::sip::transaction::key;
 use crate::sip::transport::Peer;
@@ -32,21 +33,34 @@ const FULL_RETRY_AFTER: u32 = 30;
 
 impl UserAgent {
     pub(super) fn receive(&mut self, now: Instant, source: Peer, message: Bytes, out: &mut Vec<Action>) {
-        let Some(message) = Message::scan(message) else { return };
+        match Message::scan(message.clone()) {
+            Some(message) => self.receive_message(now, source, &message, out),
+            // A registered phone keeps its way through a NAT open (RFC 5626 §4.4.2); what others send gets no answer.
+            None if self.registrar.as_ref().is_some_and(|registrar| registrar.user_at(&source).is_some()) => {
+                out.extend(
+                    stun::answer(&message, source.address).map(|message| Action::Send { destination: source, message }),
+                );
+            }
+            None => {}
+        }
+    }
+
+    /// What is SIP.
+    pub(super) fn receive_message(&mut self, now: Instant, source: Peer, message: &Message, out: &mut Vec<Action>) {
         let endless = source.transport.is_stream() && message.value(Name::ContentLength).is_none();
         match message.start_line() {
             StartLine::Response { .. } if endless => {}
-            StartLine::Response { .. } => self.receive_response(now, source, &message, out),
-            StartLine::Request { method, .. } => match Envelope::read(&message).and_then(|envelope| {
+            StartLine::Response { .. } => self.receive_response(now, source, message, out),
+            StartLine::Request { method, .. } => match Envelope::read(message).and_then(|envelope| {
                 // RFC 3261 §18.3: over a stream nobody knows where such a message ends.
                 if endless { Err(Fault::Missing(Name::ContentLength)) } else { Ok(envelope) }
             }) {
-                Ok(envelope) => self.receive_request(now, source, &message, &envelope, out),
+                Ok(envelope) => self.receive_request(now, source, message, &envelope, out),
                 // RFC 3261 §17.1.1.3: nothing ever answers an ACK.
                 Err(_) if method == Method::Ack => {}
                 Err(fault) => {
                     debug!(peer = %source, %fault, "bad request");
-                    self.refuse(source, &message, Refusal::Fault(fault), out);
+                    self.refuse(source, message, Refusal::Fault(fault), out);
                 }
             },
         }
@@ -94,6 +108,9 @@ impl UserAgent {
         if envelope.to.tag().is_some() {
             return self.receive_within(now, source, message, envelope, key, out);
         }
+        if envelope.method == Method::Register {
+            return self.receive_register(now, source, message, envelope, key, out);
+        }
         match self.check_outside(message, envelope) {
             Err(refusal) => self.refuse(source, message, refusal, out),
             Ok(()) if envelope.method == Method::Invite => self.receive_invite(source, message, envelope, key, out),
@@ -107,7 +124,9 @@ impl UserAgent {
 
     /// What is checked for every request but ACK and CANCEL.
     fn check(&self, envelope: &Envelope<'_>) -> Result<(), Refusal> {
-        refusal::check_method(envelope.method)?;
+        if envelope.method != Method::Register || self.registrar.is_none() {
+            refusal::check_method(envelope.method)?;
+        }
         refusal::check_scheme(&envelope.uri)?;
         let headroom = match envelope.to.tag() {
             Some(_) => self.settings.max_dialogs.saturating_mul(DIALOG_HEADROOM),
@@ -200,7 +219,7 @@ impl UserAgent {
         let destination = envelope.via.response_destination(source);
         send(destination, trying.clone(), out);
         let machine = ServerMachine::Invite(InviteServer::new(self.timing.over(source.transport), trying));
-        self.servers.insert(machine, destination, leg, key, merged)
+        self.servers.insert(machine, destination, Some(leg), key, merged)
     }
 
     fn receive_ack(
@@ -235,7 +254,7 @@ impl UserAgent {
         let Some(id) = self.servers.find(&key::of(message, envelope, Method::Invite)) else {
             return self.refuse(source, message, Refusal::NoDialog, out);
         };
-        let Some(leg_id) = self.servers.get(id).map(|server| server.leg) else { return };
+        let Some(leg_id) = self.servers.get(id).and_then(|server| server.leg) else { return };
         let leg = self.legs.get(&leg_id);
         let tag = leg.map_or_else(|| stateless_tag(message), |leg| leg.tag);
         let tag = envelope.to.tag().is_none().then_some(tag);
@@ -264,7 +283,8 @@ impl UserAgent {
     /// The answer to OPTIONS (RFC 3261 §11.2).
     pub(super) fn respond_options(&self, request: &Message, source: Peer, tag: Option<LocalTag>) -> Writer {
         let mut writer = self.response(request, source, 200, tag);
-        writer.text("Allow", Method::ALLOWED);
+        let register = if self.registrar.is_some() { ", REGISTER" } else { "" };
+        writer.text("Allow", format!("{}{register}", Method::ALLOWED));
         writer.text("Accept", SDP);
         writer.text("Accept-Encoding", "identity");
         writer.text("Accept-Language", "es-MX");
@@ -286,7 +306,7 @@ impl UserAgent {
 }
 
 /// A To tag that is the same for every copy of a request (RFC 3261 §8.2.7): from Call-ID, Via and From, which copies share.
-fn stateless_tag(message: &Message) -> LocalTag {
+pub(super) fn stateless_tag(message: &Message) -> LocalTag {
     let mut hasher = DefaultHasher::new();
     for name in [Name::CallId, Name::Via, Name::From] {
         hasher.write(message.value(name).unwrap_or_default());

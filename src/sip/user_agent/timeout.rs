@@ -16,6 +16,7 @@ impl UserAgent {
             Owner::Server(id) => self.fire_server(now, id, out),
             Owner::Client(id) => self.fire_client(now, id, out),
             Owner::Leg(id) => self.fire_leg(now, id, out),
+            Owner::Registrar => self.fire_registrar(now, out),
         }
     }
 

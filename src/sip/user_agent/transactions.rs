@@ -32,8 +32,8 @@ pub struct ServerTransaction {
     pub machine: ServerMachine,
     /// Where responses go.
     pub destination: Peer,
-    /// The leg it made or belongs to.
-    pub leg: LegId,
+    /// The leg it made or belongs to; none for a REGISTER.
+    pub leg: Option<LegId>,
     /// Its deadline in the timer index.
     pub armed: Option<Instant>,
     key: Key,
@@ -89,7 +89,7 @@ impl Servers {
         &mut self,
         machine: ServerMachine,
         destination: Peer,
-        leg: LegId,
+        leg: Option<LegId>,
         key: Key,
         merged: Option<Key>,
     ) -> u64 {

@@ -45,7 +45,7 @@ impl UserAgent {
             self.servers.insert(
                 ServerMachine::Other(Server::new(self.timing.over(source.transport))),
                 destination,
-                id,
+                Some(id),
                 key,
                 None,
             )
