@@ -44,7 +44,7 @@ missing = "no_match"
 const PROMPTS: &str = r#"schema = 1
 [prompts]
 bienvenida = "Gracias por llamar."
-menu = "Oprima uno, o dos."
+menu = "Oprima uno, dos, o cero."
 numero = "Marque su línea."
 no_escuche = "No escuchamos nada."
 no_valida = "Esa opción no existe."
@@ -315,7 +315,23 @@ fn a_flow_is_checked_as_a_whole() {
     let deadly = "on_hangup = \"m\"\n[steps.a.hangup]\n[steps.m.menu]\nprompt = [\"menu\"]\nkeys = { 1 = \"a\" }\non.max_attempts = \"a\"\n";
     assert_eq!(whole(deadly), ["Error 7:10 on_hangup leads to «m», but a menu needs a caller who is still there"]);
     let many = "[steps.a.menu]\nprompt = [\"menu\"]\nkeys = { 1 = \"b\", 2 = \"b\", 3 = \"b\", 4 = \"b\", 5 = \"b\", 6 = \"b\" }\non.max_attempts = \"b\"\n[steps.b.hangup]\n";
-    assert_eq!(whole(many), ["Warning 7:8 6 options: callers keep about 5 in mind"]);
+    assert_eq!(
+        whole(many),
+        [
+            "Warning 6:10 this prompt does not name the keys 3, 4, 5, 6",
+            "Warning 7:8 6 options: callers keep about 5 in mind"
+        ]
+    );
+    // A typist's «12» for «1» and «2», and a code that makes everybody who presses its first key wait.
+    let twice = "[steps.a.menu]\nprompt = [\"menu\"]\nkeys = { 1 = \"b\", 2 = \"b\", 29 = \"b\", 38 = \"b\", 47 = \"b\" }\nhidden = [\"29\", \"47\"]\n\
+                 on.max_attempts = \"b\"\n[steps.b.hangup]\n";
+    assert_eq!(
+        whole(twice),
+        [
+            "Warning 7:19 «2» is acted on only after `inter_digit`, for «29» begins with it",
+            "Warning 7:38 «38» takes more than one press; callers press one key and wait"
+        ]
+    );
 }
 
 /// A name that is written down and never read is often misspelt somewhere; one that is only asked for with set( ), given back, or

@@ -2,6 +2,29 @@
 
 use crate::dtmf::Digit;
 
+/// How prompts call a key: callers press what they hear.
+const NAMES: [(&str, &[&str]); 12] = [
+    ("0", &["cero"]),
+    ("1", &["uno"]),
+    ("2", &["dos"]),
+    ("3", &["tres"]),
+    ("4", &["cuatro"]),
+    ("5", &["cinco"]),
+    ("6", &["seis"]),
+    ("7", &["siete"]),
+    ("8", &["ocho"]),
+    ("9", &["nueve"]),
+    ("*", &["asterisco", "estrella"]),
+    ("#", &["gato", "numeral"]),
+];
+
+/// True when a Spanish text names this single key.
+pub(crate) fn names(text: &str, key: &str) -> bool {
+    let called = NAMES.iter().find(|(known, _)| *known == key).map_or(&[][..], |(_, names)| names);
+    let text = text.to_lowercase();
+    text.split(|character: char| !character.is_alphanumeric()).any(|word| word == key || called.contains(&word))
+}
+
 /// Sequences of keys, each with its place in the table. No sequence stands twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Keypad {
@@ -64,6 +87,16 @@ impl Keypad {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_names_the_keys_that_it_says() {
+        let text = "Para saldo, oprima uno. Volver, asterisco. Escucharlo de nuevo, gato. O marque 7.";
+        for (key, named) in
+            [("1", true), ("*", true), ("#", true), ("7", true), ("0", false), ("2", false), ("12", false)]
+        {
+            assert_eq!(names(text, key), named, "{key}");
+        }
+    }
 
     #[test]
     fn acts_the_moment_no_longer_match_is_possible() {

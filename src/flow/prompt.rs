@@ -248,6 +248,22 @@ fn prompt_id(place: Place<'_>, key: &str, operator: &Operator, faults: &mut Vec<
     id
 }
 
+/// The recorded texts among these items; `None` when a value brings one that is not known before a call.
+pub(crate) fn recorded_text(items: &[Item], operator: &Operator) -> Option<String> {
+    let mut text = String::new();
+    for item in items {
+        match &item.what {
+            What::Prompt { id, .. } => {
+                text.push_str(operator.prompts.text(*id));
+                text.push(' ');
+            }
+            What::Say { style: Style::Prompt, .. } => return None,
+            What::Silence(_) | What::Hours { .. } | What::Say { .. } => {}
+        }
+    }
+    Some(text)
+}
+
 /// What a list of items comes to: what is played, and a line about it for the call's path.
 #[derive(Debug, Default)]
 pub(crate) struct Spoken {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::document::{Item, Name, Place};
 use crate::dtmf::Digit;
-use crate::fault::{Fault, did_you_mean};
+use crate::fault::{Fault, Severity, did_you_mean};
 use crate::operator::Operator;
 use crate::value::{Kind, Value};
 
@@ -35,6 +35,8 @@ pub(crate) struct Reader<'a, 'l> {
     any_output: bool,
     /// What is missing, by name: reported at the end, unless something misspelt was meant for it.
     missing: Vec<(String, Fault)>,
+    /// Faults that were there before this step.
+    before: usize,
 }
 
 /// One output of a step that is being read.
@@ -54,6 +56,7 @@ impl<'a, 'l> Reader<'a, 'l> {
         faults: &'l mut Vec<Fault>,
     ) -> Self {
         let options = step.body.entries(faults);
+        let before = faults.len();
         let on = options.iter().find(|(name, _)| name.text == "on").map(|(_, place)| place.entries(faults));
         Self {
             step,
@@ -69,7 +72,13 @@ impl<'a, 'l> Reader<'a, 'l> {
             known_outputs: Vec::new(),
             any_output: false,
             missing: Vec::new(),
+            before,
         }
+    }
+
+    /// True while this step has no error: what only looks odd may follow from one.
+    pub(crate) fn is_clean(&self) -> bool {
+        !self.faults.iter().skip(self.before).any(|fault| fault.severity == Severity::Error)
     }
 
     /// Which outputs there are is unknown, because of a fault already reported: none is called unknown then.

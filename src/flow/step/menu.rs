@@ -13,11 +13,12 @@
 use std::time::Duration;
 
 use super::{After, Input, Leave, Next, Opt, Out, Pace, Shape, Sheet, StepKind, opt, out};
+use crate::document::Place;
 use crate::dtmf::Digit;
 use crate::fault::Fault;
 use crate::flow::expr::Expr;
-use crate::flow::keypad::{Keypad, Match};
-use crate::flow::prompt::Item;
+use crate::flow::keypad::{Keypad, Match, names};
+use crate::flow::prompt::{Item, recorded_text};
 use crate::flow::reader::Reader;
 use crate::flow::turn::{Turn, Why};
 
@@ -78,7 +79,7 @@ impl StepKind for Menu {
         let prompt = reader.required_prompts("prompt");
         let keypad = read_keys(reader);
         let when = read_conditions(reader, &keypad);
-        check_options(reader, &keypad);
+        check_options(reader, &keypad, &prompt);
         let timeout = reader.duration("timeout", TIMEOUT, SECOND..=Duration::from_secs(60));
         let inter_digit = reader.duration("inter_digit", INTER_DIGIT, Duration::from_millis(500)..=Duration::from_secs(20));
         let attempts = reader.count("attempts", 3, 1..=9);
@@ -221,8 +222,42 @@ fn read_conditions(reader: &mut Reader<'_, '_>, keypad: &Keypad) -> Vec<Option<E
     when
 }
 
+/// Warns of options that take more than one press, and of keys that must be waited for because a longer one begins alike.
+fn check_presses(reader: &mut Reader<'_, '_>, keypad: &Keypad, hidden: &[(&str, Place<'_>)]) {
+    let entries = reader.option("keys").map(|place| place.entries(&mut Vec::new())).unwrap_or_default();
+    for (name, _) in entries {
+        let keys = name.text;
+        let longer = (0..keypad.len()).map(|key| keypad.keys(key)).find(|other| *other != keys && other.starts_with(keys));
+        let told = if let Some(longer) = longer {
+            Some(format!("«{keys}» is acted on only after `inter_digit`, for «{longer}» begins with it"))
+        } else if keys.chars().count() > 1 && !hidden.iter().any(|(key, _)| *key == keys) {
+            Some(format!("«{keys}» takes more than one press; callers press one key and wait"))
+        } else {
+            None
+        };
+        if let Some(message) = told {
+            reader.faults.push(Fault::warning(reader.flow.file, name.span.clone(), message));
+        }
+    }
+}
+
+/// Warns of keys that the prompt does not name: callers press what they hear.
+fn check_names(reader: &mut Reader<'_, '_>, keypad: &Keypad, hidden: &[(&str, Place<'_>)], prompt: &[Item]) {
+    let Some(text) = recorded_text(prompt, reader.operator).filter(|text| !text.is_empty()) else { return };
+    let unnamed: Vec<&str> = (0..keypad.len())
+        .map(|key| keypad.keys(key))
+        .filter(|keys| keys.chars().count() == 1 && !hidden.iter().any(|(key, _)| key == keys))
+        .filter(|key| !names(&text, key))
+        .collect();
+    if let (false, Some(place)) = (unnamed.is_empty(), reader.option("prompt")) {
+        let message = format!("this prompt does not name the keys {}", unnamed.join(", "));
+        let warning = Fault::warning(place.source, place.span(), message);
+        reader.faults.push(warning.suggest("say them, or name them in «hidden»"));
+    }
+}
+
 /// Warns above five options: nobody keeps more in mind (`requirements.md` §2.6).
-fn check_options(reader: &mut Reader<'_, '_>, keypad: &Keypad) {
+fn check_options(reader: &mut Reader<'_, '_>, keypad: &Keypad, prompt: &[Item]) {
     let hidden = reader.option("hidden").map(|place| place.texts(reader.faults)).unwrap_or_default();
     for (key, place) in &hidden {
         if !(0..keypad.len()).any(|known| keypad.keys(known) == *key) {
@@ -236,6 +271,10 @@ fn check_options(reader: &mut Reader<'_, '_>, keypad: &Keypad) {
         let message = format!("{spoken} options: callers keep about {OPTIONS_MAX} in mind");
         let warning = Fault::warning(place.source, place.span(), message);
         reader.faults.push(warning.suggest("group some of them under one key, or name the rarely used ones in «hidden»"));
+    }
+    if reader.is_clean() {
+        check_presses(reader, keypad, &hidden);
+        check_names(reader, keypad, &hidden, prompt);
     }
 }
 
