@@ -196,7 +196,7 @@ impl FarEnd {
         loop {
             let more = arrivals.receive(&self.socket);
             self.overflows = arrivals.overflows().unwrap_or(self.overflows);
-            for arrival in arrivals.iter() {
+            for arrival in arrivals.iter_mut() {
                 let (header, payload) = RtpHeader::parse(arrival.datagram).unwrap();
                 self.packets += 1;
                 if let Some(last) = self.last {

@@ -65,7 +65,7 @@ fn packet_of_audio(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
         sequence = sequence.wrapping_add(1);
         packet[2..4].copy_from_slice(&sequence.to_be_bytes());
-        leg.handle_packet(now, phone, black_box(&packet), &mut events);
+        leg.handle_packet(now, phone, black_box(&mut packet), &mut events);
     });
 }
 
@@ -79,7 +79,7 @@ fn packet_of_a_new_press(bencher: Bencher<'_, '_>) {
         press = press.wrapping_add(1);
         let mut packet = [0; 16];
         packet.copy_from_slice(&packet_of_press(press));
-        leg.handle_packet(now, phone, black_box(&packet), &mut events);
+        leg.handle_packet(now, phone, black_box(&mut packet), &mut events);
         events.clear();
     });
 }
@@ -130,7 +130,7 @@ fn frame_of_a_leg(bencher: Bencher<'_, '_>, sound: &str) {
         packet[12..].copy_from_slice(frames.next().unwrap_or_default());
         now += Duration::from_millis(20);
         if sound != "speech, a tenth lost" || !sequence.is_multiple_of(10) {
-            leg.handle_packet(now, phone, black_box(&packet), &mut events);
+            leg.handle_packet(now, phone, black_box(&mut packet), &mut events);
         }
         events.clear();
         black_box(leg.tick(now, &mut out, &mut events))

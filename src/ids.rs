@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
+use zeroize::Zeroizing;
 
 /// One leg: a SIP dialog with its media. Unique for the life of the process, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +49,14 @@ impl Ids {
     #[must_use]
     pub fn from_entropy(seed: [u8; 32]) -> Self {
         Self { rng: StdRng::from_seed(seed) }
+    }
+
+    /// Another source, seeded from this one.
+    #[must_use]
+    pub fn fork(&mut self) -> Self {
+        let mut seed = Zeroizing::new([0; 32]);
+        self.fill(&mut *seed);
+        Self::from_entropy(*seed)
     }
 
     /// 64 random bits.

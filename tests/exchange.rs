@@ -68,6 +68,8 @@ fn keys_taken(record: &CallRecord) -> String {
 
 #[path = "exchange/arrival.rs"]
 mod arrival;
+#[path = "exchange/audio.rs"]
+mod audio;
 #[path = "exchange/caller.rs"]
 mod caller;
 #[path = "exchange/crowd.rs"]

@@ -24,6 +24,7 @@ use contesta::audio::recognise::recognise;
 use contesta::audio::{Clip, Codec, wav};
 use contesta::edge::phone::{self, Script};
 use contesta::ids::Ids;
+use contesta::sdp::{SrtpPolicy, Terms};
 use contesta::speech;
 use contesta::store::{CaseFilter, Store};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -211,7 +212,7 @@ fn script(server: SocketAddr, disturbance: Disturbance) -> Script {
         destination: server,
         from: "5512345678".into(),
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        codec: Codec::Pcmu,
+        terms: Terms { codecs: vec![Codec::Pcmu], srtp: SrtpPolicy::Off, ..Terms::default() },
         keys: Vec::new(),
         patience: Duration::from_millis(500),
         linger: longest,

@@ -14,8 +14,9 @@ use contesta::edge::batch::{Arrivals, Outbox};
 use contesta::edge::recordings::{Order, Recordings};
 use contesta::edge::rtp_socket::{self, DATAGRAM_LENGTH_MAX, RtpSocket};
 use contesta::edge::shared_socket::{LEGS_MAX, SharedSocket};
-use contesta::ids::{BridgeId, LegId, PlayId};
+use contesta::ids::{BridgeId, Ids, LegId, PlayId};
 use contesta::media::{Event, Leg, LegSettings, MAX_PACKET, Music, Role, Segment, Switch, Switchboard};
+use contesta::rtp::srtp::{KeyPair, MasterKey, Suite};
 use contesta::rtp::{RtpHeader, RtpTime, SequenceNumber, Ssrc};
 
 struct Counting;
@@ -77,8 +78,8 @@ fn an_hour_of_a_call_allocates_nothing() {
         let end = frame % 50 >= 4;
         packet[12..16].copy_from_slice(&[5, if end { 0x8a } else { 0x0a }, 0, 160 + frame as u8 % 50]);
         let length = if is_event { 16 } else { 172 };
-        leg.handle_packet(now, phone, &packet[..length], &mut events);
-        leg.handle_packet(now, phone, &packet[..7], &mut events);
+        leg.handle_packet(now, phone, &mut packet[..length], &mut events);
+        leg.handle_packet(now, phone, &mut packet[..7], &mut events);
         leg.tick(now, &mut out, &mut events);
         now += Duration::from_millis(20);
         for event in events.drain(..) {
@@ -89,6 +90,38 @@ fn an_hour_of_a_call_allocates_nothing() {
     let allocations = ALLOCATIONS.get() - before;
     assert_eq!((allocations, digits, played), (0, 3_600, 1));
     assert_eq!(leg.report().packets_sent, 180_000);
+}
+
+/// SRTP is opened and protected where it lies, under every suite, also what is forged.
+#[test]
+fn an_hour_of_srtp_allocates_nothing() {
+    #[expect(clippy::disallowed_methods, reason = "a test needs some moment to begin at")]
+    let mut now = Instant::now();
+    let phone = "192.0.2.1:4000".parse().unwrap();
+    for suite in Suite::ALL {
+        let (one, two) =
+            (MasterKey::random(suite, &mut Ids::from_seed(1)), MasterKey::random(suite, &mut Ids::from_seed(2)));
+        let keys = |ours: &MasterKey, theirs: &MasterKey| {
+            Some(Box::new(KeyPair { ours: ours.clone(), theirs: theirs.clone() }))
+        };
+        let mut near = Leg::new(LegSettings { srtp: keys(&one, &two), ..settings(phone) }, now);
+        let mut far = Leg::new(LegSettings { srtp: keys(&two, &one), ..settings(phone) }, now);
+        let (mut events, mut taken) = (Vec::with_capacity(64), 0);
+        let mut packet = [0; MAX_PACKET];
+        let before = ALLOCATIONS.get();
+        for frame in 0..45_000_u32 {
+            let length = near.tick(now, &mut packet, &mut events).unwrap();
+            let mut forged = packet;
+            forged[20] ^= 1;
+            taken += u32::from(far.handle_packet(now, phone, &mut forged[..length], &mut events).is_some());
+            taken += u32::from(far.handle_packet(now, phone, &mut packet[..length], &mut events).is_some());
+            assert!(frame % 4_000 > 0 || far.tick(now, &mut packet, &mut events).is_some());
+            now += Duration::from_millis(20);
+            events.clear();
+        }
+        assert_eq!((ALLOCATIONS.get() - before, taken), (0, 45_000), "{suite}");
+        assert_eq!(far.report().packets_forged, 45_000);
+    }
 }
 
 /// Lost, late and doubled packets, comfort noise, keys, another stream: decoded, concealed, without one allocation.
@@ -125,7 +158,7 @@ fn an_hour_of_listening_allocates_nothing() {
             _ => 1,
         };
         for _ in 0..copies {
-            leg.handle_packet(now, phone, &packet[..length], &mut events);
+            leg.handle_packet(now, phone, &mut packet[..length], &mut events);
         }
         leg.tick(now, &mut out, &mut events);
         heard += leg.heard().map_or(0, |frame| frame.samples().len());
@@ -165,7 +198,7 @@ fn an_hour_of_keys_in_the_audio_allocates_nothing() {
         let at = frame as usize % 50 * 160;
         packet[12..].copy_from_slice(&second[at..at + 160]);
         if frame % 17 != 3 {
-            leg.handle_packet(now, phone, &packet, &mut events);
+            leg.handle_packet(now, phone, &mut packet, &mut events);
         }
         if frame % 500 == 250 {
             let queued = ALLOCATIONS.get();
@@ -212,7 +245,7 @@ fn legs_that_share_a_socket_allocate_nothing_in_their_turn() {
             phone.send(&packet, shared.local()).unwrap();
         }
         shared.receive(&mut arrivals);
-        for arrival in arrivals.iter() {
+        for arrival in arrivals.iter_mut() {
             let seat = shared.seat_of(arrival.source).unwrap();
             legs[seat].handle_packet(now, arrival.source, arrival.datagram, &mut events);
         }
@@ -223,7 +256,7 @@ fn legs_that_share_a_socket_allocate_nothing_in_their_turn() {
         unsent += shared.send(&mut outbox);
         for phone in &mut phones {
             phone.receive(&mut heard_by_phones);
-            back += heard_by_phones.iter().count();
+            back += heard_by_phones.iter_mut().count();
         }
         now += Duration::from_millis(20);
         events.clear();
@@ -278,7 +311,7 @@ fn minutes_of_bridges_and_recordings_allocate_nothing() {
             };
             let mut packet = [frame as u8; 172];
             packet[..12].copy_from_slice(&header.to_bytes());
-            leg.handle_packet(now, far_end, &packet, &mut events);
+            leg.handle_packet(now, far_end, &mut packet, &mut events);
             switchboard.give(id, leg);
             assert_eq!(leg.tick(now, &mut out, &mut events), Some(172));
             switchboard.take(id, leg);

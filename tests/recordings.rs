@@ -18,6 +18,7 @@ use contesta::audio::{Clip, Codec, g711, wav};
 use contesta::dtmf::Digit;
 use contesta::edge::phone::{self, Group, Script};
 use contesta::ids::Ids;
+use contesta::sdp::{SrtpPolicy, Terms};
 use contesta::speech;
 use support::{Engine, Folder};
 
@@ -125,7 +126,7 @@ fn script(server: SocketAddr, number: &str, keys: &str, longest: Duration) -> Sc
         destination: server,
         from: "5512345678".into(),
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        codec: Codec::Pcmu,
+        terms: Terms { codecs: vec![Codec::Pcmu], srtp: SrtpPolicy::Off, ..Terms::default() },
         keys: if digits.is_empty() { Vec::new() } else { vec![Group { digits, barge_in: false }] },
         longest,
         // Longer than the silence behind a prompt, so that the keys are the question's.

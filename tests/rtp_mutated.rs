@@ -10,7 +10,7 @@ use contesta::audio::{Clip, Codec};
 use contesta::ids::{Ids, PlayId};
 use contesta::media::{Event, Leg, LegSettings, Listener, MAX_PACKET, Segment};
 use contesta::rtp::{RtpHeader, RtpTime, SequenceNumber, Ssrc};
-use contesta::sdp::{self, Offer};
+use contesta::sdp::{self, Local, Offer, Terms};
 
 const INPUTS: u32 = 100_000;
 const PHONE: &str = "192.0.2.1:4000";
@@ -62,15 +62,15 @@ fn a_leg_keeps_its_audio_under_100_000_mutated_packets() {
     let segments = [Segment::Clip(Arc::new(Clip::from_pcm(&tone)))];
     let (phone, stranger): (SocketAddr, SocketAddr) = (PHONE.parse().unwrap(), "198.51.100.1:1".parse().unwrap());
     for sequence in 0..5 {
-        leg.handle_packet(now, phone, &packet(0, sequence, &[0xff; 160]), &mut events);
+        leg.handle_packet(now, phone, &mut packet(0, sequence, &[0xff; 160]), &mut events);
     }
     let (mut frames, mut plays) = (0, 0);
     for input in 0..INPUTS {
         let audio = packet(0, input, &[0x55; 160]);
         let press = packet(101, input, &[5, 10, 0, 160]);
-        let mutant = mutate(&mut ids, if input % 2 == 0 { &audio } else { &press });
+        let mut mutant = mutate(&mut ids, if input % 2 == 0 { &audio } else { &press });
         heard_of_mutants.handle_packet(&mutant);
-        leg.handle_packet(now, if input % 3 == 0 { stranger } else { phone }, &mutant, &mut events);
+        leg.handle_packet(now, if input % 3 == 0 { stranger } else { phone }, &mut mutant, &mut events);
         if input % 4 == 0 {
             if frames % 50 == 0 {
                 plays += 1;
@@ -93,32 +93,47 @@ fn a_leg_keeps_its_audio_under_100_000_mutated_packets() {
     assert!(report.packets_received > 10_000 && report.packets_ignored > 30_000, "{report:?}");
 }
 
-const OFFERS: [&str; 3] = [
+const OFFERS: [&str; 4] = [
     "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 49170 RTP/AVP 8 0 101\r\n\
      a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:20\r\na=sendrecv\r\n",
     "v=0\no=x 1 1 IN IP6 ::1\ns= \nt=0 0\nm=video 5000/2 RTP/AVP 96\na=rtpmap:96 VP8/90000\n\
      m=audio 4000 RTP/AVP 0\nc=IN IP6 2001:db8::1\na=sendonly\n",
     "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=inactive\r\nm=image 0 udptl t38\r\n\
      m=audio 9 RTP/SAVP 0\r\nm=audio 4002 RTP/AVPF 97 8\r\na=rtpmap:97 PCMU/8000/1\r\n",
+    "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/SAVP 111 9 110\r\na=rtpmap:111 opus/48000/2\r\n\
+     a=fmtp:111 useinbandfec=1;maxaveragebitrate=16000\r\na=rtpmap:110 telephone-event/48000\r\na=maxptime:10\r\n\
+     a=crypto:1 AEAD_AES_128_GCM inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJQ==|2^31 WSH=64\r\n\
+     a=crypto:2 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj|1048576\r\na=rtcp-mux\r\n",
 ];
 
 #[test]
 fn whatever_is_answered_can_be_read_again_under_100_000_mutated_offers() {
     // The second offer is of IPv6: it is answered by an engine that has such an address.
-    let locals =
-        ["198.51.100.7:30000", "[2001:db8::7]:30000", "198.51.100.7:30000"].map(|local| local.parse().unwrap());
+    let locals = ["198.51.100.7:30000", "[2001:db8::7]:30000", "198.51.100.7:30000", "198.51.100.7:30000"]
+        .map(|local| local.parse().unwrap());
+    let (terms, mut keys) = (Terms::default(), Ids::from_seed(3));
     let mut ids = Ids::from_seed(2);
-    let (mut parsed, mut answered) = (0, 0);
+    let (mut parsed, mut answered, mut protected) = (0, 0, 0);
     for input in 0..INPUTS {
         let which = input as usize % OFFERS.len();
         let (mutant, local): (_, SocketAddr) = (mutate(&mut ids, OFFERS[which].as_bytes()), locals[which]);
         let Ok(offer) = Offer::parse(&mutant) else { continue };
         parsed += 1;
-        let Ok((answer, negotiated)) = sdp::answer(&offer, local, 1, 1, &[]) else { continue };
+        let ours = Local { address: local, session: 1, version: 1, terms: &terms };
+        let Ok((answer, negotiated)) = sdp::answer(&offer, &ours, None, &mut keys) else { continue };
         answered += 1;
-        let back = sdp::read_answer(&answer).unwrap_or_else(|error| panic!("{error}: {answer:?} to {mutant:?}"));
+        // What we say to the far end, said to ourselves, is understood as it was meant.
+        let theirs = Local { address: SocketAddr::new(local.ip(), 4000), ..ours };
+        let (_, back) = sdp::answer(&Offer::parse(&answer).unwrap(), &theirs, None, &mut keys)
+            .unwrap_or_else(|error| panic!("{error}: {answer:?} to {mutant:?}"));
+        let key = negotiated.srtp.as_ref().map(|keys| &keys.ours);
+        assert_eq!(back.srtp.as_ref().map(|keys| &keys.theirs), key);
+        protected += u32::from(key.is_some());
         assert_eq!((back.codec, back.payload_type), (negotiated.codec, negotiated.payload_type));
         assert_eq!((back.remote, back.send, back.receive), (local, negotiated.receive, negotiated.send));
     }
-    assert!(parsed > 50_000 && answered > 30_000, "{parsed} parsed, {answered} answered");
+    assert!(
+        parsed > 50_000 && answered > 30_000 && protected > 5_000,
+        "{parsed} parsed, {answered} answered, {protected} of them with keys"
+    );
 }

@@ -25,9 +25,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("case", &[]),
     ("flow", &["speech", "dtmf", "operator", "case"]),
     ("call", &["flow", "sip", "sdp", "media", "audio", "dtmf", "operator", "case"]),
-    ("exchange", &["call", "flow", "sip", "media", "operator", "config"]),
-    ("config", &["operator"]),
-    ("store", &["case", "call", "flow", "operator", "media", "sip"]),
+    ("exchange", &["call", "flow", "sip", "media", "operator", "config", "sdp"]),
+    ("config", &["operator", "audio", "sdp"]),
+    ("store", &["case", "call", "flow", "operator", "media", "sip", "audio", "rtp"]),
     ("service", &["store", "notify", "case", "call", "flow", "operator"]),
     ("notify", &["store", "flow"]),
     (

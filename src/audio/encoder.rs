@@ -24,11 +24,17 @@ impl Encoder {
     /// An encoder for the beginning of a stream.
     #[must_use]
     pub fn new(codec: Codec) -> Self {
+        Self::wished(codec, opus::Wishes::NONE)
+    }
+
+    /// The same for a far end that wants its Opus so.
+    #[must_use]
+    pub fn wished(codec: Codec, wishes: opus::Wishes) -> Self {
         let state = match codec {
             Codec::Pcmu => State::G711(Law::Mu),
             Codec::Pcma => State::G711(Law::A),
             Codec::G722 => State::G722(Box::default()),
-            Codec::Opus => State::Opus(opus::Encoder::new(codec.sample_rate())),
+            Codec::Opus => State::Opus(opus::Encoder::wished(codec.sample_rate(), wishes)),
         };
         Self { codec, state }
     }

@@ -4,6 +4,7 @@
 //! shape is checked before the crate sees it (RFC 6716 §3.4), and a fault inside the crate costs that packet, not the leg.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 
@@ -13,6 +14,30 @@ use super::encoder::PAYLOAD_MAX;
 
 /// Bits a second that we encode at, on average: speech without a flaw at 48,000 samples a second, FEC included.
 pub const BITRATE: u32 = 24_000;
+
+/// Bits a second that a far end may bound its sender to (RFC 7587 §6.1).
+pub const BITRATES: RangeInclusive<u32> = 6_000..=510_000;
+
+/// What a far end wants of those who encode for it (RFC 7587 §6.1). The rest of its parameters are wishes that any packet fulfils or that
+/// nobody has to: we send mono, at the bandwidth of what was recorded, and in every frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wishes {
+    /// Bits a second on average, within [`BITRATES`], that it takes at most (`maxaveragebitrate`).
+    pub bitrate_max: Option<u32>,
+    /// It makes use of in-band FEC (`useinbandfec`). Who does not throws it away.
+    pub fec: bool,
+}
+
+impl Wishes {
+    /// Those of a far end that takes what we make for everybody.
+    pub const NONE: Self = Self { bitrate_max: None, fec: true };
+
+    /// Whether packets that were made for everybody, at [`BITRATE`], may be sent.
+    #[must_use]
+    pub fn allow_prepared(self) -> bool {
+        self.bitrate_max.is_none_or(|bits| bits >= BITRATE)
+    }
+}
 
 /// Loss in percent that the encoder arms itself against. FEC spends about a tenth of the bits for it.
 const EXPECTED_LOSS: u8 = 10;
@@ -33,6 +58,7 @@ const FRAME_BYTES_MAX: usize = 1_275;
 /// Encodes one stream.
 pub struct Encoder {
     rate: u32,
+    wishes: Wishes,
     /// `None` once the codec broke and could not be made anew: it then gives nothing.
     inner: Option<Box<ropus::Encoder>>,
 }
@@ -47,14 +73,21 @@ impl Encoder {
     /// An encoder for samples taken `rate` times a second: 8,000, 12,000, 16,000, 24,000 or 48,000. At another rate it encodes nothing.
     #[must_use]
     pub fn new(rate: u32) -> Self {
+        Self::wished(rate, Wishes::NONE)
+    }
+
+    /// The same, as one far end wants it.
+    #[must_use]
+    pub fn wished(rate: u32, wishes: Wishes) -> Self {
+        let fec = if wishes.fec { InbandFec::Enabled } else { InbandFec::Disabled };
         let inner = ropus::Encoder::builder(rate, Channels::Mono, Application::Voip)
-            .bitrate(Bitrate::Bits(BITRATE))
+            .bitrate(Bitrate::Bits(wishes.bitrate_max.map_or(BITRATE, |bits| bits.min(BITRATE))))
             .complexity(COMPLEXITY)
             .signal(Signal::Voice)
-            .inband_fec(InbandFec::Enabled)
+            .inband_fec(fec)
             .packet_loss_perc(EXPECTED_LOSS)
             .build();
-        Self { rate, inner: inner.ok().map(Box::new) }
+        Self { rate, wishes, inner: inner.ok().map(Box::new) }
     }
 
     /// Encodes 20 ms, `rate / 50` samples, and gives the packet's length in `out`; 0 when the samples are not as many or the codec failed.
@@ -73,7 +106,7 @@ impl Encoder {
             }
             Err(_) => {
                 tracing::error!("the Opus encoder broke; it begins anew");
-                *self = Self::new(self.rate);
+                *self = Self::wished(self.rate, self.wishes);
                 0
             }
         }

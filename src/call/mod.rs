@@ -18,13 +18,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tracing::{debug, info, warn};
 
-use crate::audio::Codec;
+use crate::audio::FRAME_MS;
 use crate::dtmf::{self, Digit, Ledger, Road};
 use crate::flow::{self, CallFacts, Session};
 use crate::ids::{CallKey, Ids};
 use crate::media::{self, LegSettings};
 use crate::now::Now;
-use crate::sdp::{self, Negotiated, Offer};
+use crate::sdp::{self, Local, Negotiated, Offer, Offered, Terms};
 use crate::sip::{EndCause, Rejection};
 
 pub mod action;
@@ -43,9 +43,6 @@ use playback::Playback;
 
 /// Lines of path that a record holds at most; a longer call keeps its first ones and says so.
 pub const PATH_LINES_MAX: usize = 500;
-
-/// Codecs we speak, as we prefer them when the far end leaves us the choice.
-const PREFERENCE: &[Codec] = &[Codec::Pcmu, Codec::Pcma];
 
 /// How long a closing call waits for its parts: a BYE without an answer gives up after 32 s (RFC 3261 §17.1.2.2), silent steps
 /// of a flow after 60 s. Beyond that a report was lost, and the record must not be.
@@ -72,6 +69,14 @@ pub struct Call {
     ledger: Ledger,
     playback: Playback,
     stream: StreamIdentity,
+    /// What its trunk agrees to.
+    terms: Arc<Terms>,
+    /// Makes the keys of SRTP.
+    ids: Ids,
+    /// What was agreed on last.
+    agreed: Option<Box<Negotiated>>,
+    /// An offer of ours whose answer comes in the ACK.
+    offered: Option<Box<Offered>>,
     /// Where the far end sends to, once the socket is bound.
     local: Option<SocketAddr>,
     /// The far end of a leg that may share its socket, for as long as it stays where its offer said.
@@ -80,8 +85,6 @@ pub struct Call {
     moving: Option<Option<Bytes>>,
     /// The trunk lets its calls share sockets.
     shared_audio: bool,
-    /// A re-INVITE without SDP got our offer; the answer comes in its ACK.
-    answer_due: bool,
     dialog: Part,
     media: Part,
     flow: Part,
@@ -144,6 +147,8 @@ pub struct Invited {
     pub sip_call_id: String,
     /// Its trunk lets calls share sockets.
     pub shared_audio: bool,
+    /// What its trunk agrees to.
+    pub terms: Arc<Terms>,
 }
 
 impl Call {
@@ -198,11 +203,14 @@ impl Call {
                 session: ids.next_u64() >> 2,
                 version: 1,
             },
+            terms: invited.terms,
+            ids: ids.fork(),
+            agreed: None,
+            offered: None,
             local: None,
             far: None,
             moving: None,
             shared_audio: invited.shared_audio,
-            answer_due: false,
             dialog: Part::Running,
             media: Part::NotBegun,
             flow: Part::NotBegun,
@@ -374,10 +382,10 @@ impl Call {
             return out.push(Action::CloseMedia);
         };
         match offer {
-            Some(offer) => match sdp::answer(&offer, local, self.stream.session, self.stream.version, &[]) {
+            Some(offer) => match self.answer_offer(&offer, local, self.stream.version) {
                 Ok((answer, negotiated)) => {
                     self.stage = Stage::InFlow { answer };
-                    self.start_media(now, &negotiated, out);
+                    self.start_media(now, negotiated, out);
                 }
                 Err(error) => {
                     out.push(Action::CloseMedia);
@@ -387,28 +395,50 @@ impl Call {
             None => {
                 self.stage = Stage::AwaitingAnswer;
                 self.record.answered = Some(now.wall);
-                return out.push(Action::Accept(sdp::offer(
-                    local,
-                    self.stream.session,
-                    self.stream.version,
-                    PREFERENCE,
-                )));
+                return out.push(Action::Accept(self.offer(local, self.stream.version)));
             }
         }
         self.flow = Part::Running;
         self.tell_flow(now, flow::Event::Start, out);
     }
 
-    fn start_media(&mut self, now: Now, negotiated: &Negotiated, out: &mut Vec<Action>) {
+    /// The answer to an offer of the far end's, which is then what was agreed on.
+    fn answer_offer(
+        &mut self,
+        offer: &Offer,
+        local: SocketAddr,
+        version: u64,
+    ) -> Result<(Bytes, Negotiated), sdp::Unacceptable> {
+        let local = Local { address: local, session: self.stream.session, version, terms: &self.terms };
+        sdp::answer(offer, &local, self.agreed.as_deref(), &mut self.ids)
+    }
+
+    /// Our own offer, whose answer is waited for.
+    fn offer(&mut self, local: SocketAddr, version: u64) -> Bytes {
+        let local = Local { address: local, session: self.stream.session, version, terms: &self.terms };
+        let offered = sdp::offer(&local, self.agreed.as_deref(), &mut self.ids);
+        let description = offered.sdp.clone();
+        self.offered = Some(Box::new(offered));
+        description
+    }
+
+    fn start_media(&mut self, now: Now, negotiated: Negotiated, out: &mut Vec<Action>) {
         self.media = Part::Running;
         self.recording.media_runs(negotiated.codec.sample_rate());
-        out.push(Action::StartMedia(self.leg_settings(negotiated)));
-        if negotiated.telephone_event.is_none() {
-            self.note(now, "media", "no telephone events: keys are sought in the audio".into());
-        }
+        self.note(now, "media", describe(&negotiated));
+        out.push(Action::StartMedia(self.leg_settings(&negotiated)));
         if !negotiated.send {
             out.extend(self.playback.hold(now.instant));
         }
+        self.agreed = Some(Box::new(negotiated));
+    }
+
+    /// What was agreed on again within the call.
+    fn retarget(&mut self, now: Now, negotiated: Negotiated, out: &mut Vec<Action>) {
+        self.note(now, "sip", format!("re-INVITE: {}", describe(&negotiated)));
+        out.push(Action::Retarget(self.leg_settings(&negotiated)));
+        self.follow_hold(now, negotiated.send, out);
+        self.agreed = Some(Box::new(negotiated));
     }
 
     /// The far end holds the call or comes back to it (RFC 3264 §8.4): nobody listens meanwhile, so nothing is said and no
@@ -432,9 +462,12 @@ impl Call {
         LegSettings {
             codec: negotiated.codec,
             payload_type: negotiated.payload_type,
+            opus: negotiated.opus,
             telephone_event: negotiated.telephone_event,
+            event_clock_rate: negotiated.event_clock_rate,
             remote: negotiated.remote,
             rtcp: negotiated.rtcp,
+            srtp: negotiated.srtp.clone().map(Box::new),
             send: negotiated.send,
             ssrc: self.stream.ssrc,
             first_sequence: self.stream.first_sequence,
@@ -473,12 +506,13 @@ impl Call {
             Stage::Opening { .. } | Stage::Closing => return,
         }
         let negotiated = answer
+            .zip(self.offered.take())
             .ok_or_else(|| "the ACK brought no answer to our offer".to_owned())
-            .and_then(|answer| sdp::read_answer(&answer).map_err(|error| error.to_string()));
+            .and_then(|(answer, offered)| offered.read_answer(&answer).map_err(|error| error.to_string()));
         match negotiated {
             Ok(negotiated) => {
                 self.stage = Stage::InFlow { answer: Bytes::new() };
-                self.start_media(now, &negotiated, out);
+                self.start_media(now, negotiated, out);
                 self.flow = Part::Running;
                 self.tell_flow(now, flow::Event::Start, out);
                 self.begin_hold(now, out);
@@ -505,20 +539,16 @@ impl Call {
         let Some(offer) = offer else {
             self.stream.version = version;
             // RFC 3261 §14.2: a re-INVITE without SDP asks for our offer. The stream stays as it is until the ACK brings the answer.
-            self.answer_due = true;
-            return out.push(Action::Accept(sdp::offer(local, self.stream.session, version, PREFERENCE)));
+            return out.push(Action::Accept(self.offer(local, version)));
         };
         let result = Offer::parse(&offer).map_err(|error| (error.status(), error.to_string())).and_then(|offer| {
-            sdp::answer(&offer, local, self.stream.session, version, &[])
-                .map_err(|error| (error.status(), error.to_string()))
+            self.answer_offer(&offer, local, version).map_err(|error| (error.status(), error.to_string()))
         });
         match result {
             Ok((answer, negotiated)) => {
                 self.stream.version = version;
-                self.note(now, "sip", reoffered_media(&negotiated));
                 out.push(Action::Accept(answer));
-                out.push(Action::Retarget(self.leg_settings(&negotiated)));
-                self.follow_hold(now, negotiated.send, out);
+                self.retarget(now, negotiated, out);
             }
             Err((status, why)) => {
                 out.push(Action::Reject(Rejection { status, retry_after: None, warning: Some(why) }));
@@ -540,15 +570,9 @@ impl Call {
 
     /// The ACK's answer to an offer that we made within the call. Without a usable one the stream stays as it was.
     fn reoffer_answered(&mut self, now: Now, answer: Option<Bytes>, out: &mut Vec<Action>) {
-        if !std::mem::take(&mut self.answer_due) {
-            return;
-        }
-        match answer.map(|answer| sdp::read_answer(&answer)) {
-            Some(Ok(negotiated)) => {
-                self.note(now, "sip", reoffered_media(&negotiated));
-                out.push(Action::Retarget(self.leg_settings(&negotiated)));
-                self.follow_hold(now, negotiated.send, out);
-            }
+        let Some(offered) = self.offered.take() else { return };
+        match answer.map(|answer| offered.read_answer(&answer)) {
+            Some(Ok(negotiated)) => self.retarget(now, negotiated, out),
             Some(Err(error)) => self.note(now, "sip", format!("re-INVITE: the ACK's answer cannot be used: {error}")),
             None => self.note(now, "sip", "re-INVITE: the ACK brought no answer to our offer".into()),
         }
@@ -746,10 +770,20 @@ pub enum Why {
     Closing,
 }
 
-/// What a re-INVITE has come to, for the path.
-fn reoffered_media(negotiated: &Negotiated) -> String {
-    let keys = if negotiated.telephone_event.is_some() { "" } else { ", keys in the audio" };
-    format!("re-INVITE: media to {}{keys}", negotiated.remote)
+/// What was agreed on, for a record: `opus with 192.0.2.1:4000, SRTP AEAD_AES_256_GCM`.
+fn describe(negotiated: &Negotiated) -> String {
+    let mut text = format!("{} with {}", negotiated.codec.encoding_name(), negotiated.remote);
+    if let Some(keys) = &negotiated.srtp {
+        text.push_str(", SRTP ");
+        text.push_str(keys.ours.suite().name());
+    }
+    if negotiated.telephone_event.is_none() {
+        text.push_str(", keys in the audio");
+    }
+    if let Some(ms) = negotiated.packet_max_ms {
+        text.push_str(&format!(", which asks for packets of {ms} ms at most and gets {FRAME_MS}"));
+    }
+    text
 }
 
 /// `20260315-083000-k7m2p9`: sorts by time, and six random characters tell calls of one second apart.

@@ -10,8 +10,9 @@ use anyhow::{Context, bail};
 use serde_json::json;
 
 use crate::audio::recognise::recognise;
-use crate::audio::{Clip, Codec, g711, wav};
+use crate::audio::{Clip, g711, wav};
 use crate::case::Folio;
+use crate::cli::audio::{self, AudioArgs};
 use crate::cli::folders::FoldersArgs;
 use crate::dtmf::Digit;
 use crate::duration_text;
@@ -20,6 +21,7 @@ use crate::edge::files;
 use crate::edge::phone::{self, Group, Report, Script};
 use crate::edge::prompt_audio::PromptAudio;
 use crate::edge::sip_socket::address_towards;
+use crate::rtp::srtp::Suite;
 use crate::sip::uri::{Host, Scheme, Uri};
 
 /// Calls a number like a caller, presses keys, and tells what it heard.
@@ -48,9 +50,8 @@ pub struct Args {
     /// No call lasts longer.
     #[arg(long, default_value = "5m", value_parser = duration_text::parse)]
     pub longest: Duration,
-    /// The codec to offer.
-    #[arg(long, value_enum, default_value = "pcmu")]
-    pub codec: CodecName,
+    #[command(flatten)]
+    audio: AudioArgs,
     /// Where to save what was heard (8 kHz WAV).
     #[arg(long, default_value = "llamada.wav")]
     pub wav: PathBuf,
@@ -59,15 +60,6 @@ pub struct Args {
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
-}
-
-/// A codec by its RTP name.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub enum CodecName {
-    /// G.711 µ-law.
-    Pcmu,
-    /// G.711 A-law.
-    Pcma,
 }
 
 /// No test call is longer, whatever is asked for.
@@ -98,10 +90,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         destination,
         from: args.from.clone(),
         address,
-        codec: match args.codec {
-            CodecName::Pcmu => Codec::Pcmu,
-            CodecName::Pcma => Codec::Pcma,
-        },
+        terms: args.audio.terms(),
         keys: groups(&args.keys, args.barge_in)?,
         patience: args.patience,
         linger: args.linger,
@@ -123,6 +112,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         print(&args, &report, &heard, folio.as_ref());
     }
     match (report.status, report.keys_left) {
+        (200, _) if report.agreed.is_none() => {
+            bail!("the call was answered with audio that cannot be used: {}", report.refusal.unwrap_or_default())
+        }
         (200, 0) => Ok(()),
         (200, left) => bail!("the call was over with {left} groups of keys still to press"),
         // 408 is also our own timer's verdict on a far end that never answered.
@@ -209,11 +201,12 @@ fn known_prompts(args: &Args) -> Vec<Known> {
 }
 
 fn name(report: &Report, names: &[Known]) -> Vec<HeardPrompt> {
+    let law = report.agreed.as_ref().and_then(|agreed| agreed.codec.law());
     let samples: Vec<Vec<i16>> = names
         .iter()
         .map(|known| {
             let decoded = |law| known.clip.g711(law).iter().map(|byte| g711::decode(law, *byte)).collect();
-            report.codec.law().map(decoded).unwrap_or_default()
+            law.map(decoded).unwrap_or_default()
         })
         .collect();
     recognise(&report.heard, &samples)
@@ -270,6 +263,9 @@ fn print(args: &Args, report: &Report, heard: &[HeardPrompt], folio: Option<&Fol
             None => "never came".into(),
         }
     );
+    if let Some(agreed) = &report.agreed {
+        println!("audio: {} with {}", audio::describe(agreed.codec, audio::suite(agreed)), agreed.remote);
+    }
     let mut pressed = report.pressed.iter().peekable();
     let mut line: Option<(Duration, Vec<&str>)> = None;
     for prompt in heard {
@@ -326,6 +322,8 @@ fn as_json(args: &Args, report: &Report, heard: &[HeardPrompt], folio: Option<&F
     json!({
         "status": report.status,
         "refusal": report.refusal,
+        "codec": report.agreed.as_ref().map(|agreed| agreed.codec.encoding_name()),
+        "srtp": report.agreed.as_ref().and_then(audio::suite).map(Suite::name),
         "answered_ms": report.answered_after.map(ms),
         "first_audio_ms": report.audio_after.map(ms),
         "heard": heard.iter().map(|prompt| json!({

@@ -4,11 +4,14 @@ use anyhow::Context;
 use jiff::tz::TimeZone;
 use serde_json::{Value as Json, json};
 
+use crate::audio::Codec;
 use crate::call::CallRecord;
+use crate::cli::audio::describe;
 use crate::cli::columns::{aligned, counted};
 use crate::cli::moment::{self, local};
 use crate::cli::store::{StoreArgs, StorePlace, block_on};
 use crate::media::RecordingReport;
+use crate::rtp::srtp::Suite;
 use crate::store::{CallFilter, recording_to_json};
 
 /// Look at calls.
@@ -121,8 +124,15 @@ fn print(record: &CallRecord, zone: &TimeZone) {
         println!("folios    {}", record.folios.join(" "));
     }
     let media = record.media;
+    if let Some(codec) = media.codec {
+        println!("audio     {}", describe(codec, media.srtp));
+    }
+    let forged = match media.packets_forged {
+        0 => String::new(),
+        forged => format!(" ({forged} of them not authentic)"),
+    };
     println!(
-        "media     {} packets in, {} out, {} lost, {} ignored, {} keys",
+        "media     {} packets in, {} out, {} lost, {} ignored{forged}, {} keys",
         media.packets_received, media.packets_sent, media.packets_lost, media.packets_ignored, media.digits
     );
     if let Some(recording) = &record.recording {
@@ -162,7 +172,8 @@ fn to_json(record: &CallRecord) -> Json {
         "media": {
             "packets_received": record.media.packets_received, "packets_sent": record.media.packets_sent,
             "packets_lost": record.media.packets_lost, "packets_ignored": record.media.packets_ignored,
-            "digits": record.media.digits,
+            "packets_forged": record.media.packets_forged, "digits": record.media.digits,
+            "codec": record.media.codec.map(Codec::encoding_name), "srtp": record.media.srtp.map(Suite::name),
         },
     })
 }

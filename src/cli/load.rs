@@ -8,12 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
-use super::call::CodecName;
-use crate::audio::Codec;
+use super::audio::{self, AudioArgs};
 use crate::dtmf::Digit;
 use crate::duration_text;
 use crate::edge::load::{self, CALLS_MAX, Plan, RATE_MAX, Spread, Summary, WINDOW_MAX};
 use crate::edge::{descriptors, entropy, sip_socket};
+use crate::rtp::srtp::Suite;
 
 /// Places many calls at once and measures how they are served.
 ///
@@ -54,9 +54,8 @@ pub struct Args {
     /// The callers' number; empty calls anonymously.
     #[arg(long, default_value = "2221234567")]
     pub from: String,
-    /// The codec to offer.
-    #[arg(long, value_enum, default_value = "pcmu")]
-    pub codec: CodecName,
+    #[command(flatten)]
+    audio: AudioArgs,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -82,10 +81,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         address: sip_socket::address_towards(destination)
             .with_context(|| format!("there is no way to {destination}"))?,
         from: args.from.clone(),
-        codec: match args.codec {
-            CodecName::Pcmu => Codec::Pcmu,
-            CodecName::Pcma => Codec::Pcma,
-        },
+        terms: args.audio.terms(),
         calls: usize::try_from(args.calls).unwrap_or(CALLS_MAX),
         rate: args.rate,
         ports,
@@ -183,6 +179,9 @@ fn print(args: &Args, summary: &Summary) {
     if summary.not_hung_up > 0 {
         println!("hang-up    {} BYEs were not answered", summary.not_hung_up);
     }
+    for ((codec, suite), calls) in &summary.audio {
+        println!("audio      {calls} calls in {}", audio::describe(*codec, *suite));
+    }
     println!("INVITE→200 {}", spread(&summary.set_up));
     println!("200→audio  {}, {} calls heard nothing", spread(&summary.first_audio), summary.silent);
     let heard = summary.heard;
@@ -200,6 +199,9 @@ fn print(args: &Args, summary: &Summary) {
         "packets    {} lost, {} late, {} out of order; {} lost in our own queues; {} sent, {} not taken by our system",
         heard.lost, heard.late, heard.misordered, summary.lost_here, summary.sent, summary.unsent
     );
+    if summary.forged > 0 {
+        println!("forged     {} packets could not be authenticated", summary.forged);
+    }
     println!(
         "spacing    {}, {:.3} % outside {} ± {} ms",
         spread(&summary.spacing),
@@ -259,13 +261,16 @@ fn as_json(args: &Args, summary: &Summary) -> Value {
             "refused": refused, "broken_off": summary.broken_off, "silent": summary.silent,
             "not_hung_up": summary.not_hung_up,
         },
+        "audio": summary.audio.iter().map(|((codec, suite), calls)| json!({
+            "codec": codec.encoding_name(), "srtp": suite.map(Suite::name), "calls": calls,
+        })).collect::<Vec<_>>(),
         "set_up": spread(&summary.set_up),
         "first_audio": spread(&summary.first_audio),
         "window_s": summary.window.as_secs_f64(),
         "packets": {
             "expected": summary.expected, "received": summary.heard.received, "lost": summary.heard.lost,
             "late": summary.heard.late, "misordered": summary.heard.misordered, "worst_share": summary.worst_share,
-            "lost_here": summary.lost_here, "sent": summary.sent, "unsent": summary.unsent,
+            "lost_here": summary.lost_here, "sent": summary.sent, "unsent": summary.unsent, "forged": summary.forged,
         },
         "spacing": spread(&summary.spacing),
         "spacing_outside": summary.spacing.share_outside(SPACING.0, SPACING.1),

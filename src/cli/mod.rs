@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::edge::pipe;
 
 pub mod agents;
+pub mod audio;
 pub mod call;
 pub mod calls;
 pub mod cases;

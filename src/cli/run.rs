@@ -20,6 +20,7 @@ use crate::edge::descriptors;
 use crate::edge::inbox::{Sender, inbox};
 use crate::edge::leg_media::LegMedia;
 use crate::edge::media_worker::MediaWorker;
+use crate::edge::preparation::Preparation;
 use crate::edge::recording_file;
 use crate::edge::recordings::Recordings;
 use crate::edge::registrations::Registrations;
@@ -79,7 +80,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if let Err(error) = descriptors::lift_limit() {
         tracing::warn!(%error, "the limit on open files stays as it is: each call needs one");
     }
-    let Served { tenants, routes } = serving::load(&config.paths.flows, &config.paths.prompts)?;
+    let Served { tenants, routes, clips } = serving::load(&config.paths.flows, &config.paths.prompts)?;
     let operators: Vec<Arc<Operator>> = tenants.iter().map(|tenant| tenant.operator.clone()).collect();
 
     // First of all that leaves a trace: a port that is taken must not make a database.
@@ -97,6 +98,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let local = socket.local()?;
     let advertised = advertised(&config, local);
     let workers = start_workers(&config, &sender)?;
+    let mut preparation = Preparation::start(clips).context("cannot start the prompts' thread")?;
+    config.trunks.iter().flat_map(|trunk| &trunk.terms.codecs).for_each(|codec| preparation.want(*codec));
     let recordings = start_recordings(&config.paths.data.join("recordings"), &sender)?;
     let published: Vec<(String, String)> =
         routes.published().map(|(number, flow)| (number.to_owned(), flow.to_owned())).collect();
@@ -122,6 +125,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         inbox,
         sender: sender.clone(),
         legs: LegMedia::new(workers),
+        preparation,
         recordings,
         rtp_address: config.rtp.address.unwrap_or(local.ip()),
         own_address: sip_socket::own_address(),

@@ -4,11 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Audio, CalledFrom, Config, Digest, LogFormat, Network, NoStore, Strangers, Trunk};
+use crate::audio::Codec;
 use crate::document::{self, Fields, Place};
 use crate::fault::{Fault, SourceFile};
+use crate::sdp::{SrtpPolicy, Terms};
 
 /// Nothing that is waited for takes longer; and a sum of an instant and this cannot overflow.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 3_600);
@@ -182,12 +185,16 @@ fn trunks(place: Place<'_>, faults: &mut Vec<Fault>) -> Vec<Trunk> {
         let advertised = advertised(&mut fields, faults);
         let lines = [("own", Audio::Own), ("shared", Audio::Shared)];
         let audio = one_of(fields.optional("audio"), &lines, faults).unwrap_or(Audio::Own);
+        let codecs = codecs(fields.optional("codecs"), faults);
+        let policies = [("off", SrtpPolicy::Off), ("offered", SrtpPolicy::Offered), ("required", SrtpPolicy::Required)];
+        let srtp = one_of(fields.optional("srtp"), &policies, faults).unwrap_or_default();
+        let terms = Arc::new(Terms { codecs, srtp, suites: Vec::new() });
         fields.finish(faults);
         let Some((name, place)) = name else { continue };
         if trunks.iter().any(|other| other.name == name) {
             faults.push(place.fault(format!("another trunk is called «{name}» already")));
         }
-        trunks.push(Trunk { name: name.to_owned(), sources, called_from, advertised, audio });
+        trunks.push(Trunk { name: name.to_owned(), sources, called_from, advertised, audio, terms });
     }
     trunks
 }
@@ -201,6 +208,26 @@ fn networks(place: Place<'_>, faults: &mut Vec<Fault>) -> Vec<Network> {
         }
     }
     networks
+}
+
+/// The codecs that are taken, the best first; each once, and one at least.
+fn codecs(place: Option<Place<'_>>, faults: &mut Vec<Fault>) -> Vec<Codec> {
+    let Some(place) = place else { return Vec::new() };
+    let known = Codec::ALL.map(|codec| (codec.encoding_name().to_lowercase(), codec));
+    let known: Vec<(&str, Codec)> = known.iter().map(|(name, codec)| (name.as_str(), *codec)).collect();
+    let before = faults.len();
+    let mut codecs: Vec<Codec> = Vec::new();
+    for place in place.list(faults) {
+        match one_of(Some(place), &known, faults) {
+            Some(codec) if codecs.contains(&codec) => faults.push(place.fault("this codec is named twice")),
+            Some(codec) => codecs.push(codec),
+            None => {}
+        }
+    }
+    if codecs.is_empty() && faults.len() == before {
+        faults.push(place.fault("expected a codec at least, like [\"pcmu\"]"));
+    }
+    codecs
 }
 
 fn advertised(fields: &mut Fields<'_>, faults: &mut Vec<Fault>) -> Option<IpAddr> {
@@ -310,6 +337,7 @@ mod tests {
              [guard]\nrate = 3\nusers = 4\nblock = '1h'\ncalls = 7\n\
              [rtp]\nports = [30000, 30100]\nsilence = '20s'\n[paths]\ndata = '/var/lib/contesta'\n[limits]\ncalls = 10\ndrain = '0s'\n\
              [[trunks]]\nname = 'carrier'\nsources = ['198.51.100.0/24']\ncalled_from = 'to'\naudio = 'shared'\n\
+             codecs = ['opus', 'pcma']\nsrtp = 'required'\n\
              [[trunks]]\nname = 'office'\nsources = ['10.0.0.0/8']\nadvertised = '10.0.0.5'\n",
         )
         .unwrap();
@@ -327,6 +355,9 @@ mod tests {
         assert_eq!(trunk("198.51.100.9"), Some(("carrier", CalledFrom::To, Audio::Shared)));
         assert_eq!(trunk("10.9.9.9"), Some(("office", CalledFrom::RequestUri, Audio::Own)));
         assert_eq!(trunk("192.0.2.1"), None);
+        let terms = |address: &str| config.trunk_of(address.parse().unwrap()).unwrap().terms.as_ref().clone();
+        let expected = Terms { codecs: vec![Codec::Opus, Codec::Pcma], srtp: SrtpPolicy::Required, ..Terms::default() };
+        assert_eq!((terms("198.51.100.9"), terms("10.9.9.9")), (expected, Terms::default()));
         let advertised =
             |address: &str| config.advertised_to(address.parse().unwrap()).map(|address| address.to_string());
         assert_eq!(advertised("10.9.9.9").as_deref(), Some("10.0.0.5"));
@@ -384,7 +415,8 @@ mod tests {
             text: "[sip]\nlisten = '5060'\nadvertised = '0.0.0.0'\nstrangers = 'refuze'\nport = 5060\n\
                    [rtp]\nports = [20000, 10000]\nsilence = '0s'\n[registrar]\nrealm = 'a \"b\"'\ndigest = 'md6'\n\
                    min_expires = '10m'\nsources = ['10.0.0.1/8']\n[guard]\nrate = 0\nusers = 1\nwindwo = '1m'\n[stroe]\n[store]\nurl = 'mysql://x'\n[limits]\ncalls = 0\n\
-                   [[trunks]]\nsources = ['10.1.2.3/16', 'carrier.mx']\n[[trunks]]\nname = 'a'\n[log]\nformat = 3\n"
+                   [[trunks]]\nsources = ['10.1.2.3/16', 'carrier.mx']\n[[trunks]]\nname = 'a'\n\
+                   codecs = ['opuss', 'pcmu', 'pcmu', 'g729', 7]\nsrtp = 'offerd'\n[[trunks]]\nname = 'b'\nsources = []\ncodecs = []\n[log]\nformat = 3\n"
                 .into(),
         };
         insta::assert_snapshot!(render_all(&load(&source).unwrap_err(), &[source]));

@@ -8,9 +8,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
+
+use crate::sdp::Terms;
 
 mod load;
 pub mod network;
@@ -175,6 +178,8 @@ pub struct Trunk {
     pub advertised: Option<IpAddr>,
     /// Whether its calls may share sockets.
     pub audio: Audio,
+    /// Their codecs, and whether they are encrypted.
+    pub terms: Arc<Terms>,
 }
 
 /// Where the audio of a trunk's calls arrives.
@@ -283,6 +288,7 @@ impl Default for Config {
                 called_from: CalledFrom::RequestUri,
                 advertised: None,
                 audio: Audio::Own,
+                terms: Arc::default(),
             }],
             log: Log { filter: "info".to_owned(), format: LogFormat::Text },
         }

@@ -42,14 +42,14 @@ pub struct Arrivals<const LENGTH: usize> {
 }
 
 /// One datagram that arrived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Arrival<'a> {
     /// Whose it is.
     pub source: SocketAddr,
     /// When the kernel took it in: nanoseconds since 1970 by the system's clock. `None` without stamps.
     pub stamp: Option<u64>,
-    /// Its bytes.
-    pub datagram: &'a [u8],
+    /// Its bytes; SRTP is opened where it lies.
+    pub datagram: &'a mut [u8],
 }
 
 /// An address as the kernel reads and writes it: `sockaddr_in` or `sockaddr_in6`.
@@ -163,12 +163,12 @@ impl<const LENGTH: usize> Arrivals<LENGTH> {
     }
 
     /// The datagrams, in the order of their arrival.
-    pub fn iter(&self) -> impl Iterator<Item = Arrival<'_>> {
-        let places = self.datagrams.iter().zip(&self.lengths).zip(&self.names).zip(&self.stamps).take(self.count);
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = Arrival<'_>> {
+        let places = self.datagrams.iter_mut().zip(&self.lengths).zip(&self.names).zip(&self.stamps).take(self.count);
         places.map(|(((datagram, &length), name), &stamp)| Arrival {
             source: name.address(),
             stamp,
-            datagram: datagram.get(..length).unwrap_or_default(),
+            datagram: datagram.get_mut(..length).unwrap_or_default(),
         })
     }
 
@@ -363,14 +363,14 @@ mod tests {
             assert_eq!(outbox.flush(&from), 0);
             assert!(arrivals.receive(&to), "as many as fit");
             let mut last = 0;
-            for (arrival, byte) in arrivals.iter().zip(0_u8..) {
+            for (arrival, byte) in arrivals.iter_mut().zip(0_u8..) {
                 let bytes = vec![byte; usize::from(byte % 8) + 1];
-                assert_eq!((arrival.source, arrival.datagram), (source, &bytes[..]));
+                assert_eq!((arrival.source, &*arrival.datagram), (source, &bytes[..]));
                 assert!(arrival.stamp.unwrap() >= last, "the kernel's clock goes forward");
                 last = arrival.stamp.unwrap();
             }
             assert!(!arrivals.receive(&to), "nothing is left");
-            assert_eq!(arrivals.iter().count(), 0);
+            assert_eq!(arrivals.iter_mut().count(), 0);
         }
     }
 
@@ -386,7 +386,7 @@ mod tests {
         let mut arrivals = Arrivals::<8>::new();
         arrivals.receive(&to);
         let heard: Vec<(usize, Option<u64>)> =
-            arrivals.iter().map(|arrival| (arrival.datagram.len(), arrival.stamp)).collect();
+            arrivals.iter_mut().map(|arrival| (arrival.datagram.len(), arrival.stamp)).collect();
         assert_eq!(heard, [(2, None), (4, None)], "and nobody asked for stamps");
     }
 

@@ -540,7 +540,7 @@ impl Worker {
         let (mut strange, mut broken) = (0, None);
         for _ in 0..BATCHES_MAX {
             let more = shared.receive(&mut self.arrivals);
-            for arrival in self.arrivals.iter() {
+            for arrival in self.arrivals.iter_mut() {
                 let Some(seat) = shared.seat_of(arrival.source).and_then(|index| seats.get_mut(index)) else {
                     strange += 1;
                     continue;
@@ -651,7 +651,7 @@ impl Seat {
     fn listen(&mut self, now: Instant, desk: &mut Desk) {
         let Line::Own(socket) = &mut self.line else { return };
         socket.receive(&mut desk.inbox);
-        for (source, datagram) in desk.inbox.iter() {
+        for (source, datagram) in desk.inbox.iter_mut() {
             self.leg.handle_packet(now, source, datagram, &mut desk.events);
         }
         follow_lock(self.id, &self.leg, socket);
@@ -713,7 +713,7 @@ mod tests {
         worker.each_leg(3, |seat, _| assert_ne!(seat.id, LegId(3), "this leg is broken"));
         assert_eq!((worker.slots[3].len(), worker.places.len()), (neighbours - 1, 23));
         let reported: Vec<Report> = reports.try_iter().collect();
-        assert_eq!(reported, [(LegId(3), Event::Closed(Default::default()))]);
+        assert!(matches!(reported[..], [(LegId(3), Event::Closed(_))]), "{reported:?}");
         assert_eq!(worker.desk.counters.legs.load(Ordering::Relaxed), 23);
     }
 

@@ -17,6 +17,7 @@ pub mod media_worker;
 pub mod phone;
 pub mod pipe;
 pub mod poll;
+pub mod preparation;
 pub mod prompt_audio;
 pub mod recording_file;
 pub mod recordings;

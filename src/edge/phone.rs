@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::audio::Codec;
 use crate::dtmf::Digit;
 use crate::edge::clock;
 use crate::edge::poll;
@@ -19,7 +18,7 @@ use crate::edge::rtp_socket::{self, RtpSocket};
 use crate::edge::sip_socket::SipSocket;
 use crate::ids::{Ids, LegId};
 use crate::media::{Leg, LegSettings, Listener, MAX_PACKET};
-use crate::sdp;
+use crate::sdp::{self, Local, Negotiated, Offered, Terms};
 use crate::sip::user_agent::Settings;
 use crate::sip::{Action, EndCause, Event, Invite, Peer, UserAgent};
 
@@ -34,8 +33,8 @@ pub struct Script {
     pub from: String,
     /// Our own address.
     pub address: IpAddr,
-    /// The codec to offer.
-    pub codec: Codec,
+    /// What to offer.
+    pub terms: Terms,
     /// Keys, in groups.
     pub keys: Vec<Group>,
     /// Quiet that means the far end waits for us.
@@ -68,8 +67,8 @@ pub struct Report {
     pub audio_after: Option<Duration>,
     /// Everything heard, 8 kHz.
     pub heard: Vec<i16>,
-    /// The codec of the call.
-    pub codec: Codec,
+    /// What was agreed on last.
+    pub agreed: Option<Negotiated>,
     /// Keys pressed, with the moment of their first packet since the 200.
     pub pressed: Vec<(Duration, Digit)>,
     /// Groups that were never pressed because the call was over.
@@ -109,12 +108,15 @@ pub fn call(script: Script, mut ids: Ids) -> io::Result<Report> {
     let rtp_address = rtp.local();
     let began = clock::now().instant;
     let random = [ids.next_u64(), ids.next_u64()];
+    let local = Local { address: rtp.local(), session: ids.next_u64() >> 2, version: 1, terms: &script.terms };
+    let offered = sdp::offer(&local, None, &mut ids);
     let mut phone = Phone {
         user_agent: UserAgent::new(Settings::new(sip.local()?), ids),
         leg: LegId(0),
         sip,
         rtp,
         inbox: rtp_socket::Inbox::new(),
+        offered,
         line: None,
         listened_from: 0,
         report: Report {
@@ -123,7 +125,7 @@ pub fn call(script: Script, mut ids: Ids) -> io::Result<Report> {
             answered_after: None,
             audio_after: None,
             heard: Vec::new(),
-            codec: script.codec,
+            agreed: None,
             pressed: Vec::new(),
             keys_left: script.keys.len(),
             ended: None,
@@ -146,6 +148,7 @@ struct Phone {
     sip: SipSocket,
     rtp: RtpSocket,
     inbox: rtp_socket::Inbox,
+    offered: Offered,
     line: Option<Line>,
     groups: VecDeque<Group>,
     /// Sample from which the far end is listened to for the next group.
@@ -206,7 +209,7 @@ impl Phone {
                     IpAddr::V6(address) => format!("sip:{}@[{address}]", self.script.from),
                 }
             },
-            offer: sdp::offer(rtp_address, 1, 1, &[self.script.codec]),
+            offer: self.offered.sdp.clone(),
         };
         self.leg = self.user_agent.invite(self.began, invite, &mut actions);
         self.act(&mut actions);
@@ -272,9 +275,9 @@ impl Phone {
     }
 
     fn answered(&mut self, now: Instant, body: &Bytes) {
-        match sdp::read_answer(body) {
+        match self.offered.read_answer(body) {
             Ok(negotiated) => {
-                self.report.codec = negotiated.codec;
+                self.report.agreed = Some(negotiated.clone());
                 if negotiated.telephone_event.is_none() {
                     tracing::warn!("the far end takes no telephone events: no key can be pressed");
                 }
@@ -283,9 +286,12 @@ impl Phone {
                 let settings = LegSettings {
                     codec: negotiated.codec,
                     payload_type: negotiated.payload_type,
+                    opus: negotiated.opus,
                     telephone_event: negotiated.telephone_event,
+                    event_clock_rate: negotiated.event_clock_rate,
                     remote: negotiated.remote,
                     rtcp: negotiated.rtcp,
+                    srtp: negotiated.srtp.map(Box::new),
                     send: negotiated.send,
                     ssrc: (identity >> 32) as u32,
                     first_sequence: identity as u16,
@@ -303,7 +309,7 @@ impl Phone {
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "the answer's SDP cannot be used");
+                self.report.refusal = Some(error.to_string());
                 self.groups.clear();
             }
         }
@@ -313,13 +319,13 @@ impl Phone {
         let Some(line) = &mut self.line else { return };
         let mut events = Vec::new();
         self.rtp.receive(&mut self.inbox);
-        for (source, packet) in self.inbox.iter() {
+        for (source, packet) in self.inbox.iter_mut() {
+            let Some(packet) = line.leg.handle_packet(now, source, packet, &mut events) else { continue };
             if self.report.audio_after.is_none() {
                 self.report.audio_after = Some(now.saturating_duration_since(line.answered));
             }
             line.last_packet = now;
             line.listener.handle_packet(packet);
-            line.leg.handle_packet(now, source, packet, &mut events);
         }
     }
 

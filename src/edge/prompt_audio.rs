@@ -126,6 +126,13 @@ impl PromptAudio {
         loaded
     }
 
+    /// Every clip with its file.
+    #[must_use]
+    pub fn clips(&self) -> Vec<(PathBuf, Arc<Clip>)> {
+        let usable = self.clips.iter().filter_map(|(file, clip)| Some((file, clip.as_ref().ok()?)));
+        usable.map(|(file, (clip, _))| (file.clone(), Arc::clone(clip))).collect()
+    }
+
     /// Forgets what was decoded, so that the next [`Self::load`] sees files that have changed.
     pub fn forget(&mut self) {
         self.clips.clear();

@@ -203,10 +203,10 @@ impl Inbox {
         }
     }
 
-    /// The datagrams of the last visit with their sources, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
-        let received = self.received.iter().zip(self.datagrams.iter()).take(self.count);
-        received.map(|(&(source, length), datagram)| (source, datagram.get(..length).unwrap_or_default()))
+    /// The datagrams of the last visit with their sources, in order; SRTP is opened where it lies.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8])> {
+        let received = self.received.iter().zip(self.datagrams.iter_mut()).take(self.count);
+        received.map(|(&(source, length), datagram)| (source, datagram.get_mut(..length).unwrap_or_default()))
     }
 }
 
@@ -313,7 +313,7 @@ mod tests {
     fn received(socket: &mut RtpSocket) -> Vec<(SocketAddr, Vec<u8>)> {
         let mut inbox = Inbox::new();
         socket.receive(&mut inbox);
-        inbox.iter().map(|(source, datagram)| (source, datagram.to_vec())).collect()
+        inbox.iter_mut().map(|(source, datagram)| (source, datagram.to_vec())).collect()
     }
 
     #[test]

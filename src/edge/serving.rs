@@ -1,11 +1,12 @@
 //! From files to what is served: operators, their checked flows, the audio of their prompts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::bail;
 use tracing::warn;
 
+use crate::audio::Clip;
 use crate::call::Tenant;
 use crate::edge::files;
 use crate::edge::prompt_audio::PromptAudio;
@@ -20,6 +21,8 @@ pub struct Served {
     pub tenants: Vec<Arc<Tenant>>,
     /// Their numbers.
     pub routes: Routes,
+    /// Every prompt's audio with its file.
+    pub clips: Vec<(PathBuf, Arc<Clip>)>,
 }
 
 /// Reads and checks everything; nothing is served while one fault stands.
@@ -60,7 +63,7 @@ pub fn load(flows: &Path, prompts: &Path) -> anyhow::Result<Served> {
             Arc::new(Tenant { operator, flows: Arc::new(flows), clips: loaded.clips })
         })
         .collect();
-    Ok(Served { tenants, routes })
+    Ok(Served { tenants, routes, clips: audio.clips() })
 }
 
 type Checked = (Option<Vec<(Arc<Operator>, flow::Flows)>>, Routes, Vec<Fault>);

@@ -15,6 +15,7 @@ use crate::edge::clock;
 use crate::edge::inbox::{Inbox, Sender};
 use crate::edge::leg_media::{LegMedia, Lost};
 use crate::edge::poll;
+use crate::edge::preparation::Preparation;
 use crate::edge::recordings::{Order, Recordings};
 use crate::edge::registrations::Registrations;
 use crate::edge::rtp_socket::RtpSocket;
@@ -58,6 +59,8 @@ pub struct Signalling {
     pub sender: Sender<Message>,
     /// The legs, and the media threads that have them.
     pub legs: LegMedia,
+    /// Prepares prompts in the codecs that calls are in.
+    pub preparation: Preparation,
     /// The thread that writes recordings.
     pub recordings: Recordings,
     /// Address that RTP sockets bind.
@@ -204,10 +207,12 @@ impl Signalling {
                         self.exchange.handle(now, Input::MediaOpened { leg, local }, &mut next);
                     }
                     Output::StartMedia(leg, settings) => {
+                        self.preparation.want(settings.codec);
                         let sent = self.legs.start(leg, settings);
                         self.mind(now, leg, sent, &mut next);
                     }
                     Output::Retarget(leg, settings) => {
+                        self.preparation.want(settings.codec);
                         let sent = self.legs.retarget(leg, settings);
                         self.mind(now, leg, sent, &mut next);
                     }

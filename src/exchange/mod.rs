@@ -356,6 +356,7 @@ impl Exchange {
             caller: snapshot::caller(&invitation),
             sip_call_id: snapshot::printable(&invitation.call_id, snapshot::CALL_ID_MAX),
             shared_audio: snapshot.shares_audio(peer.address),
+            terms: snapshot.terms(peer.address),
         };
         let limits = self.limits.call;
         let Some(call) = Call::new(now, invited, tenant, limits, &mut self.ids) else {

@@ -8,6 +8,7 @@ use crate::call::Tenant;
 use crate::config::{Audio, CalledFrom, Config, Network};
 use crate::exchange::guard::Standing;
 use crate::operator::number::{self, Route, Routes};
+use crate::sdp::Terms;
 use crate::sip::Invitation;
 
 /// Everything a new call is routed by.
@@ -64,6 +65,12 @@ impl Snapshot {
     #[must_use]
     pub fn shares_audio(&self, source: SocketAddr) -> bool {
         self.config.trunk_of(canonical(source)).is_some_and(|trunk| trunk.audio == Audio::Shared)
+    }
+
+    /// What the trunk of this address agrees to.
+    #[must_use]
+    pub fn terms(&self, source: SocketAddr) -> Arc<Terms> {
+        self.config.trunk_of(canonical(source)).map(|trunk| trunk.terms.clone()).unwrap_or_default()
     }
 
     /// Whether a leg of the trunk at `peer` may share a socket: the trunk says that it sends from the address its SDP names, and

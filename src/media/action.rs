@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::audio::{Clip, Codec};
+use crate::audio::{Clip, Codec, opus};
 use crate::dtmf::{Digit, Road};
 use crate::ids::PlayId;
 use crate::rtp::RtcpPath;
+use crate::rtp::srtp::{KeyPair, Suite};
 
 /// A piece of what a leg plays, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,12 +26,18 @@ pub struct LegSettings {
     pub codec: Codec,
     /// Its payload type in both directions.
     pub payload_type: u8,
+    /// What the far end wants of an Opus encoder.
+    pub opus: opus::Wishes,
     /// The payload type of telephone-event, if it was negotiated.
     pub telephone_event: Option<u8>,
+    /// Its RTP clock, units a second.
+    pub event_clock_rate: u32,
     /// Where the SDP says media goes; symmetric RTP may correct it.
     pub remote: SocketAddr,
     /// Where RTCP goes.
     pub rtcp: RtcpPath,
+    /// The keys of both ends, when the stream is SRTP.
+    pub srtp: Option<Box<KeyPair>>,
     /// The far end may not want our audio (`a=recvonly` seen from us: `sendonly`/`inactive` at theirs).
     pub send: bool,
     /// Our stream's identity for the leg's whole life (RFC 3550 §5.1): random.
@@ -51,9 +58,12 @@ impl LegSettings {
         Self {
             codec: Codec::Pcmu,
             payload_type: 0,
+            opus: opus::Wishes::NONE,
             telephone_event: Some(101),
+            event_clock_rate: 8_000,
             remote,
             rtcp: RtcpPath::beside(remote),
+            srtp: None,
             send: true,
             ssrc: 1,
             first_sequence: 0,
@@ -97,8 +107,14 @@ pub struct LegReport {
     pub packets_lost: u64,
     /// Packets that were not RTP, came from a stranger, or had a payload type that was not negotiated.
     pub packets_ignored: u64,
+    /// Those of them whose SRTP could not be authenticated: forged, damaged, or protected with another key.
+    pub packets_forged: u64,
     /// Presses reported.
     pub digits: u32,
+    /// The codec in the end; `None` when there was no leg.
+    pub codec: Option<Codec>,
+    /// How its stream was protected in the end; `None` for plain RTP.
+    pub srtp: Option<Suite>,
 }
 
 /// What happens to a recording under way.

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use crate::audio::{Codec, Frame};
 use crate::dtmf::{Digit, Road, TelephoneEvents};
 use crate::ids::PlayId;
+use crate::rtp::srtp::{RTP_OVERHEAD_MAX, Refused};
 use crate::rtp::{HEADER_LENGTH, RtpHeader, RtpTime, SequenceNumber, Ssrc};
 
 use super::bridge::Voice;
 use super::hearing::{Content, Hearing};
 use super::player::Player;
 use super::presses::{Presses, Pressing};
+use super::protection::{Protection, Stream};
 use super::reception::Reception;
 use super::source::{Source, Verdict};
 use super::speaking::{Music, Speaking};
@@ -21,13 +23,15 @@ use super::{Event, LegReport, LegSettings, Segment};
 /// Samples, and in G.711 bytes, of a frame: 20 ms.
 pub const FRAME_SAMPLES: usize = 160;
 
-/// Longest packet that a leg sends.
-pub const MAX_PACKET: usize = HEADER_LENGTH + FRAME_SAMPLES;
+/// Longest packet that a leg sends, protected or not.
+pub const MAX_PACKET: usize = HEADER_LENGTH + FRAME_SAMPLES + RTP_OVERHEAD_MAX;
 
 /// One leg's media. Hand it each datagram of its socket, call [`tick`](Self::tick) each 20 ms.
 #[derive(Debug)]
 pub struct Leg {
     settings: LegSettings,
+    /// When the stream is SRTP.
+    protection: Option<Box<Protection>>,
     source: Source,
     reception: Reception,
     telephone_events: TelephoneEvents,
@@ -49,6 +53,7 @@ pub struct Leg {
     quiet: bool,
     packets_sent: u64,
     packets_ignored: u64,
+    packets_forged: u64,
     digits: u32,
 }
 
@@ -63,49 +68,62 @@ impl Leg {
     /// A leg whose first packet leaves with the first tick.
     #[must_use]
     pub fn new(settings: LegSettings, now: Instant) -> Self {
+        let protection = settings.srtp.as_deref().cloned().map(|keys| Box::new(Protection::new(keys)));
+        // A receiver who misses the first packets must not miss a roll-over with them (RFC 3711 §3.3.1).
+        let sequence = settings.first_sequence & if protection.is_some() { u16::MAX >> 1 } else { u16::MAX };
         let mut leg = Self {
             source: Source::new(settings.remote),
             reception: Reception::default(),
-            telephone_events: TelephoneEvents::new(settings.codec.clock_rate()),
+            telephone_events: TelephoneEvents::new(settings.event_clock_rate),
             hearing: None,
             heard: now,
             silence_reported: false,
-            player: Player::default(),
+            player: Player::new(settings.opus),
             speaking: None,
             listeners: Listeners::default(),
             key_heard: false,
             presses: Presses::default(),
-            sequence: SequenceNumber(settings.first_sequence),
+            sequence: SequenceNumber(sequence),
             timestamp: RtpTime(settings.first_timestamp),
             quiet: true,
             packets_sent: 0,
             packets_ignored: 0,
+            packets_forged: 0,
             digits: 0,
+            protection,
             settings,
         };
         leg.settle();
         leg
     }
 
-    /// Takes one datagram that came from `source`. Anything may be in it.
-    pub fn handle_packet(&mut self, now: Instant, source: SocketAddr, packet: &[u8], out: &mut Vec<Event>) {
+    /// Takes one datagram that came from `source`. Anything may be in it. SRTP is opened in place; gives the RTP packet, if it is
+    /// the far end's and of what was negotiated.
+    pub fn handle_packet<'p>(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        packet: &'p mut [u8],
+        out: &mut Vec<Event>,
+    ) -> Option<&'p [u8]> {
+        let packet = self.open(source, packet)?;
         let Ok((header, payload)) = RtpHeader::parse(packet) else {
             self.packets_ignored += 1;
-            return;
+            return None;
         };
         let Some(content) = Content::of(header.payload_type, &self.settings) else {
             self.packets_ignored += 1;
             if self.source.handle_sign_of_life(now, source) {
                 self.hear(now);
             }
-            return;
+            return None;
         };
         match self.source.handle_packet(now, source) {
             Verdict::Heard => {}
             Verdict::Moved => out.push(Event::Learned(source)),
             Verdict::Ignored => {
                 self.packets_ignored += 1;
-                return;
+                return None;
             }
         }
         self.hear(now);
@@ -121,6 +139,35 @@ impl Leg {
                 *digits = digits.saturating_add(1);
                 out.push(Event::Digit(digit, Road::TelephoneEvent));
             });
+        }
+        Some(packet)
+    }
+
+    /// What came, authenticated and decrypted when the stream is SRTP: RTP, or RTCP on the same port. What fails is counted and
+    /// does nothing else: it is no sign of life, nor does media go where it came from.
+    pub fn open<'p>(&mut self, source: SocketAddr, packet: &'p mut [u8]) -> Option<&'p [u8]> {
+        let Some(protection) = &mut self.protection else { return Some(packet) };
+        // A stranger is not worth any cryptography.
+        if self.source.locked().is_some_and(|locked| locked != source) {
+            self.packets_ignored += 1;
+            return None;
+        }
+        match protection.open(packet) {
+            Ok(length) => packet.get(..length),
+            Err(refused) => {
+                self.packets_ignored += 1;
+                self.packets_forged += u64::from(refused != Refused::Replayed);
+                None
+            }
+        }
+    }
+
+    /// Protects an RTCP packet in the first `length` bytes of `packet` when the stream is SRTP, which needs
+    /// [`RTCP_OVERHEAD_MAX`](crate::rtp::srtp::RTCP_OVERHEAD_MAX) bytes more. Gives its length; `None`: it must not be sent.
+    pub fn protect_rtcp(&mut self, packet: &mut [u8], length: usize) -> Option<usize> {
+        match &mut self.protection {
+            Some(protection) => protection.protect_rtcp(packet, length),
+            None => Some(length),
         }
     }
 
@@ -142,14 +189,13 @@ impl Leg {
         let timestamp = self.timestamp;
         self.timestamp = timestamp.plus(self.settings.codec.frame_units());
         let (head, body) = packet.split_at_mut(HEADER_LENGTH);
-        let LegSettings { codec, telephone_event, .. } = self.settings;
-        let pressing = self
-            .presses
-            .next(now, timestamp, codec, telephone_event.is_some(), &mut self.player, body)
-            .filter(|press| {
-                // What a re-INVITE took away in the midst of a press.
-                matches!(press, Pressing::Tones(_)) || telephone_event.is_some()
-            });
+        let (body, _) = body.split_at_mut(FRAME_SAMPLES);
+        let LegSettings { codec, telephone_event, event_clock_rate, .. } = self.settings;
+        let event_clock = telephone_event.map(|_| event_clock_rate);
+        let pressing = self.presses.next(now, timestamp, codec, event_clock, &mut self.player, body).filter(|press| {
+            // What a re-INVITE took away in the midst of a press.
+            matches!(press, Pressing::Tones(_)) || telephone_event.is_some()
+        });
         if let (Some(_), Some(speaking)) = (pressing, &mut self.speaking) {
             speaking.press();
         }
@@ -180,8 +226,13 @@ impl Leg {
         let (sequence, ssrc) = (self.sequence, Ssrc(self.settings.ssrc));
         head.copy_from_slice(&RtpHeader { marker, payload_type, sequence, timestamp, ssrc }.to_bytes());
         self.sequence = sequence.next();
+        let length = HEADER_LENGTH + length;
+        let length = match &mut self.protection {
+            Some(protection) => protection.protect(packet, length)?,
+            None => length,
+        };
         self.packets_sent += 1;
-        Some(HEADER_LENGTH + length)
+        Some(length)
     }
 
     /// Where packets go.
@@ -257,7 +308,7 @@ impl Leg {
     }
 
     fn speaking(&mut self) -> &mut Speaking {
-        self.speaking.get_or_insert_with(|| Box::new(Speaking::new(self.settings.codec)))
+        self.speaking.get_or_insert_with(|| Box::new(Speaking::new(self.settings.codec, self.settings.opus)))
     }
 
     /// Has an ear while somebody listens, or keys can come as tones only: what comes is decoded for nobody else, and only beginning
@@ -319,17 +370,29 @@ impl Leg {
         if self.settings.telephone_event.is_some() { Road::TelephoneEvent } else { Road::InBand }
     }
 
-    /// New settings after a re-INVITE. Our stream goes on: its SSRC, sequence and timestamp are not taken from `settings`.
+    /// New settings after a re-INVITE. Our stream goes on: its SSRC, sequence and timestamp are not taken from `settings`. Only when
+    /// keys change after a roll-over of the sequence numbers does it get another SSRC, because no far end could know of the roll-over.
     /// Learning opens again when the address in the SDP is another one than before.
     pub fn retarget(&mut self, settings: LegSettings, now: Instant) {
         self.source.describe(settings.remote);
-        if settings.codec.clock_rate() != self.settings.codec.clock_rate() {
-            self.telephone_events = TelephoneEvents::new(settings.codec.clock_rate());
+        if settings.event_clock_rate != self.settings.event_clock_rate {
+            self.telephone_events = TelephoneEvents::new(settings.event_clock_rate);
         }
         if let Some(speaking) = &mut self.speaking {
-            speaking.change_codec(settings.codec);
+            speaking.change_codec(settings.codec, settings.opus);
         }
-        self.settings = LegSettings { ssrc: self.settings.ssrc, ..settings };
+        self.player.wish(settings.opus);
+        let mut ssrc = self.settings.ssrc;
+        match (&mut self.protection, settings.srtp.as_deref().cloned()) {
+            (Some(protection), Some(keys)) => {
+                if protection.rekey(keys) == Stream::BeginsAnew {
+                    // As random as the one before.
+                    ssrc = ssrc.wrapping_add(1);
+                }
+            }
+            (protection, keys) => *protection = keys.map(|keys| Box::new(Protection::new(keys))),
+        }
+        self.settings = LegSettings { ssrc, ..settings };
         self.settle();
         // A hold may have kept the far end quiet.
         self.hear(now);
@@ -343,7 +406,10 @@ impl Leg {
             packets_sent: self.packets_sent,
             packets_lost: self.reception.lost(),
             packets_ignored: self.packets_ignored,
+            packets_forged: self.packets_forged,
             digits: self.digits,
+            codec: Some(self.settings.codec),
+            srtp: self.settings.srtp.as_ref().map(|keys| keys.ours.suite()),
         }
     }
 
@@ -412,8 +478,8 @@ mod tests {
                 timestamp: RtpTime(timestamp),
                 ssrc: Ssrc(9),
             };
-            let packet = [&header.to_bytes(), payload].concat();
-            self.leg.handle_packet(self.now, source.parse().unwrap(), &packet, &mut self.events);
+            let mut packet = [&header.to_bytes(), payload].concat();
+            self.leg.handle_packet(self.now, source.parse().unwrap(), &mut packet, &mut self.events);
         }
 
         fn events(&mut self) -> Vec<Event> {
@@ -496,10 +562,10 @@ mod tests {
         assert_eq!(story.leg.locked(), Some(phone));
         story.packet("198.51.100.1:1", 101, true, 0, &[5, 10, 0, 160]);
         story.packet("203.0.113.9:7", 34, false, 0, &[0; 100]); // a payload type that was not negotiated
-        story.leg.handle_packet(story.now, phone, b"GET / HTTP/1.1", &mut story.events);
+        story.leg.handle_packet(story.now, phone, &mut b"GET / HTTP/1.1".to_vec(), &mut story.events);
         assert_eq!(story.events(), []);
         let expected =
-            LegReport { packets_received: 5, packets_sent: 0, packets_lost: 0, packets_ignored: 3, digits: 0 };
+            LegReport { packets_received: 5, packets_ignored: 3, codec: Some(Codec::Pcmu), ..LegReport::default() };
         assert_eq!(story.leg.report(), expected);
     }
 
@@ -553,9 +619,9 @@ mod tests {
         let mut frames = 0;
         while caller.leg.is_pressing() {
             let (header, payload) = caller.tick().unwrap();
-            let packet = [&header.to_bytes(), &payload[..]].concat();
-            callee.leg.handle_packet(callee.now, PHONE.parse().unwrap(), &packet, &mut callee.events);
-            listener.handle_packet(&packet);
+            let mut packet = [&header.to_bytes(), &payload[..]].concat();
+            let heard = callee.leg.handle_packet(callee.now, PHONE.parse().unwrap(), &mut packet, &mut callee.events);
+            listener.handle_packet(heard.unwrap());
             frames += 1;
         }
         let keys: String = callee

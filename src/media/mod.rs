@@ -9,6 +9,7 @@ pub mod mixer;
 mod overload;
 mod player;
 mod presses;
+mod protection;
 mod reception;
 pub mod recorder;
 mod source;

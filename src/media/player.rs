@@ -14,7 +14,7 @@ use crate::ids::PlayId;
 use super::Segment;
 
 /// The play under way, if any.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Player {
     playing: Option<Playing>,
     /// Encodes all that leaves in G.722.
@@ -24,6 +24,8 @@ pub(super) struct Player {
     opus: Option<opus::Encoder>,
     /// The last Opus packet was loud, so a clip may not follow at once.
     is_loud: bool,
+    /// How the far end wants Opus.
+    wishes: opus::Wishes,
 }
 
 #[derive(Debug)]
@@ -45,6 +47,19 @@ pub(super) struct Filled {
 }
 
 impl Player {
+    /// Plays nothing yet, to a far end that wants its Opus so.
+    pub(super) fn new(wishes: opus::Wishes) -> Self {
+        Self { playing: None, g722: None, opus: None, is_loud: false, wishes }
+    }
+
+    /// The far end wants its Opus so from now on.
+    pub(super) fn wish(&mut self, wishes: opus::Wishes) {
+        if wishes != self.wishes {
+            self.wishes = wishes;
+            self.opus = None;
+        }
+    }
+
     /// Begins `segments`; what played before ends without a word. False when there is no sample to play.
     pub(super) fn start(&mut self, play: PlayId, segments: Box<[Segment]>) -> bool {
         let sounds = segments.iter().any(|segment| samples(segment) > 0);
@@ -120,7 +135,7 @@ impl Player {
                     }
                     Segment::Clip(clip) => {
                         self.is_loud = playing.offset + PACKET_SAMPLES < clip.samples() || !ends_quietly(clip);
-                        copy_opus(&mut self.opus, clip, playing.offset, frame)
+                        copy_opus(&mut self.opus, self.wishes, clip, playing.offset, frame)
                     }
                     Segment::Silence(_) => {
                         self.is_loud = false;
@@ -188,18 +203,25 @@ fn join(
 }
 
 /// Writes the clip's Opus packet at the sample `from` and gives its length.
-fn copy_opus(live: &mut Option<opus::Encoder>, clip: &Clip, from: usize, out: &mut [u8]) -> usize {
+fn copy_opus(
+    live: &mut Option<opus::Encoder>,
+    wishes: opus::Wishes,
+    clip: &Clip,
+    from: usize,
+    out: &mut [u8],
+) -> usize {
     if from < PACKET_SAMPLES {
         *live = None;
     }
     if live.is_none()
+        && wishes.allow_prepared()
         && let Some(packet) = clip.opus().and_then(|packets| packets.get(from / PACKET_SAMPLES))
     {
         return copy_packet(packet, out);
     }
     let mut samples = [0; PACKET_SAMPLES];
     clip.copy_samples(from, &mut samples);
-    match live.get_or_insert_with(|| opus::Encoder::new(8_000)).encode(&samples, out) {
+    match live.get_or_insert_with(|| opus::Encoder::wished(8_000, wishes)).encode(&samples, out) {
         0 => copy_packet(opus::silence(), out),
         length => length,
     }
@@ -255,7 +277,7 @@ mod tests {
     }
 
     fn frames(segments: Vec<Segment>, length: usize, codec: Codec) -> Vec<(Vec<u8>, Option<u32>)> {
-        let mut player = Player::default();
+        let mut player = Player::new(opus::Wishes::NONE);
         player.start(PlayId(1), segments.into());
         let mut frames = Vec::new();
         while player.is_playing() {
@@ -286,7 +308,7 @@ mod tests {
 
     #[test]
     fn nothing_to_play_does_not_begin() {
-        let mut player = Player::default();
+        let mut player = Player::new(opus::Wishes::NONE);
         assert!(!player.start(PlayId(1), Box::new([])));
         assert!(!player.start(PlayId(1), [Segment::Silence(Duration::ZERO), clip(0..0)].into()));
         assert!(player.start(PlayId(1), [Segment::Silence(Duration::MAX)].into()));
@@ -349,7 +371,7 @@ mod tests {
     fn clips_meet_without_a_click() {
         for codec in [Codec::G722, Codec::Opus] {
             for cut in [3, 5, 9, 14] {
-                let (mut player, mut decoder) = (Player::default(), Decoder::new(codec));
+                let (mut player, mut decoder) = (Player::new(opus::Wishes::NONE), Decoder::new(codec));
                 let mut heard = Frame::silent(codec.sample_rate());
                 let mut next = |player: &mut Player| {
                     let mut frame = [0; 160];

@@ -97,14 +97,14 @@ impl Presses {
             .is_some_and(|(sounded, until)| sounded == digit && now.saturating_duration_since(until) <= ECHO_MAX)
     }
 
-    /// Makes the next 20 ms of the press under way, or of the next one after its pause: `as_events` where telephone events were
-    /// negotiated, otherwise into `body` as a payload of `codec`. `None` when it is the others' turn.
+    /// Makes the next 20 ms of the press under way, or of the next one after its pause: as telephone events where they were
+    /// negotiated, with units of `event_clock` a second, otherwise into `body` as a payload of `codec`. `None` when it is the others' turn.
     pub(super) fn next(
         &mut self,
         now: Instant,
         timestamp: RtpTime,
         codec: Codec,
-        as_events: bool,
+        event_clock: Option<u32>,
         player: &mut Player,
         body: &mut [u8],
     ) -> Option<Pressing> {
@@ -118,9 +118,9 @@ impl Presses {
                 }
                 none => {
                     let (digit, length) = self.waiting.pop_front()?;
-                    none.insert(match as_events {
-                        true => Sending::Event(Press::new(digit, length, timestamp, codec.clock_rate())),
-                        false => Sending::Tones(Sounding::new(digit, length)),
+                    none.insert(match event_clock {
+                        Some(clock) => Sending::Event(Press::new(digit, length, timestamp, clock)),
+                        None => Sending::Tones(Sounding::new(digit, length)),
                     })
                 }
             };
@@ -225,7 +225,7 @@ mod tests {
                 let length = self.near.tick(self.now, &mut packet, &mut self.told).unwrap();
                 let (header, payload) = RtpHeader::parse(&packet[..length]).unwrap();
                 self.sent.push((header, packet[payload].to_vec()));
-                self.far.handle_packet(self.now, FAR.parse().unwrap(), &packet[..length], &mut self.heard);
+                self.far.handle_packet(self.now, FAR.parse().unwrap(), &mut packet[..length], &mut self.heard);
                 self.far.tick(self.now, &mut packet, &mut self.heard);
                 self.now += Duration::from_millis(20);
             }
@@ -333,8 +333,8 @@ mod tests {
         for ((mut header, payload), late) in echo.into_iter().chain(others).zip(0..) {
             header.sequence.0 = late;
             header.timestamp.0 = u32::from(late) * 160;
-            let packet = [&header.to_bytes()[..], &payload].concat();
-            line.near.handle_packet(line.now, FAR.parse().unwrap(), &packet, &mut line.told);
+            let mut packet = [&header.to_bytes()[..], &payload].concat();
+            line.near.handle_packet(line.now, FAR.parse().unwrap(), &mut packet, &mut line.told);
             line.ticks(1);
         }
         line.ticks(5);

@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use crate::audio::g711::{self, Law};
-use crate::audio::{Clip, Codec, Decoder, Encoder, Frame, PAYLOAD_MAX, Resampler};
+use crate::audio::{Clip, Codec, Decoder, Encoder, Frame, PAYLOAD_MAX, Resampler, opus};
 
 use super::bridge::Voice;
 use super::mixer::{Gain, Mixer};
@@ -26,6 +26,7 @@ pub type Music = Arc<[Arc<Clip>]>;
 #[derive(Debug)]
 pub(super) struct Speaking {
     codec: Codec,
+    wishes: opus::Wishes,
     encoder: Encoder,
     music: Option<Loop>,
     music_plays: bool,
@@ -71,11 +72,12 @@ struct Ear {
 }
 
 impl Speaking {
-    pub(super) fn new(codec: Codec) -> Self {
+    pub(super) fn new(codec: Codec, wishes: opus::Wishes) -> Self {
         let rate = codec.sample_rate();
         Self {
             codec,
-            encoder: Encoder::new(codec),
+            wishes,
+            encoder: Encoder::wished(codec, wishes),
             music: None,
             music_plays: false,
             bridged: Bridged::Nothing,
@@ -89,13 +91,13 @@ impl Speaking {
         }
     }
 
-    /// The leg speaks another codec from now on.
-    pub(super) fn change_codec(&mut self, codec: Codec) {
-        if codec == self.codec {
+    /// The leg speaks another codec from now on, or the same as its far end now wants it.
+    pub(super) fn change_codec(&mut self, codec: Codec, wishes: opus::Wishes) {
+        if (codec, wishes) == (self.codec, self.wishes) {
             return;
         }
         let (music, plays, is_recorded) = (self.music.take(), self.music_plays, self.ear.is_some());
-        *self = Self::new(codec);
+        *self = Self::new(codec, wishes);
         self.music = music.map(|music| Loop { sound: Narrow::new(codec.sample_rate()), ..music });
         self.music_plays = plays;
         self.record(is_recorded);
@@ -266,9 +268,9 @@ mod tests {
 
     impl Story {
         fn new(codec: Codec) -> Self {
-            let mut speaking = Speaking::new(codec);
+            let mut speaking = Speaking::new(codec, opus::Wishes::NONE);
             speaking.record(true);
-            Self { speaking, player: Player::default() }
+            Self { speaking, player: Player::new(opus::Wishes::NONE) }
         }
 
         fn prompt(&mut self, sample: i16, samples: usize) {
@@ -344,7 +346,7 @@ mod tests {
         let mut story = Story::new(Codec::Pcmu);
         story.speaking.play_music(Some([clip(996, 100), clip(-988, 100)].into()));
         story.tick();
-        story.speaking.change_codec(Codec::Pcma);
+        story.speaking.change_codec(Codec::Pcma, opus::Wishes::NONE);
         assert_eq!(story.tick().0, [(-976, 40), (976, 100), (-976, 20)]);
     }
 }

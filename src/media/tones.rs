@@ -170,9 +170,9 @@ mod tests {
                             ssrc: Ssrc(self.ssrc),
                         };
                         self.sequence = self.sequence.wrapping_add(1);
-                        let packet = [&header.to_bytes()[..], &payload[..length]].concat();
+                        let mut packet = [&header.to_bytes()[..], &payload[..length]].concat();
                         if !is_lost {
-                            self.leg.handle_packet(self.now, FAR.parse().unwrap(), &packet, &mut self.events);
+                            self.leg.handle_packet(self.now, FAR.parse().unwrap(), &mut packet, &mut self.events);
                         }
                     }
                 }

@@ -2,11 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::crypto::Crypto;
+
 /// Most `m=` lines an offer may have. Each refused one costs a line of the answer.
 const MEDIA_MAX: usize = 32;
 
 /// Most formats of one `m=` line; there are 128 payload types.
 const FORMATS_MAX: usize = 128;
+
+/// Most `a=crypto` lines of a stream that are looked at: more than there are suites.
+const CRYPTO_MAX: usize = 16;
 
 /// A parsed session description (RFC 8866): every `m=` line in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +37,14 @@ pub(super) struct Media {
     pub(super) direction: Direction,
     /// `a=rtpmap` by payload type.
     pub(super) encodings: Vec<(u8, Encoding)>,
+    /// `a=fmtp` by payload type.
+    pub(super) parameters: Vec<(u8, String)>,
+    /// `a=maxptime`: the most that a packet to its writer may hold, in milliseconds.
+    pub(super) packet_max_ms: Option<u32>,
+    /// The `a=crypto` lines that can be used, in order.
+    pub(super) crypto: Vec<Crypto>,
+    /// There is an `a=crypto` line, usable or not.
+    pub(super) has_crypto: bool,
     /// `a=rtcp-mux` (RFC 5761).
     pub(super) rtcp_mux: bool,
     /// `a=rtcp`: where RTCP goes (RFC 3605).
@@ -97,6 +110,9 @@ pub enum SdpError {
     /// An answer that takes none of the streams and codecs that we offered.
     #[error("the answer takes no audio stream of ours")]
     NothingAccepted,
+    /// An answer that takes none of the keys that we offered, where the stream must be protected, or others.
+    #[error("the answer's a=crypto is none of ours")]
+    KeysNotAccepted,
 }
 
 impl SdpError {
@@ -104,7 +120,7 @@ impl SdpError {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::NothingAccepted => 488,
+            Self::NothingAccepted | Self::KeysNotAccepted => 488,
             Self::Version | Self::Media { .. } | Self::Connection { .. } | Self::TooMany { .. } => 400,
         }
     }
@@ -115,9 +131,9 @@ impl Offer {
     /// UTF-8 are replaced.
     ///
     /// # Errors
-    /// [`SdpError`] with the line. A description without any `m=` line is valid: the answer will be [`NoCommonMedia`].
+    /// [`SdpError`] with the line. A description without any `m=` line is valid: the answer will be [`Unacceptable`].
     ///
-    /// [`NoCommonMedia`]: super::NoCommonMedia
+    /// [`Unacceptable`]: super::Unacceptable
     pub fn parse(bytes: &[u8]) -> Result<Self, SdpError> {
         let text = String::from_utf8_lossy(bytes);
         let mut lines = text.lines().map(str::trim_end).enumerate().map(|(index, line)| (index + 1, line));
@@ -175,7 +191,11 @@ impl Media {
             address: session.address,
             direction: session.direction,
             encodings: Vec::new(),
-            // RFC 3605 §2.1, RFC 5761 §5.1.1: a stream says these for itself.
+            parameters: Vec::new(),
+            // RFC 4568 §4, RFC 3605 §2.1, RFC 5761 §5.1.1: a stream says these for itself.
+            packet_max_ms: None,
+            crypto: Vec::new(),
+            has_crypto: false,
             rtcp_mux: false,
             rtcp: None,
             rtcp_bandwidth: session.rtcp_bandwidth,
@@ -201,6 +221,12 @@ impl Media {
             "recvonly" => self.direction = Direction::ReceiveOnly,
             "inactive" => self.direction = Direction::Inactive,
             "rtpmap" if self.encodings.len() < FORMATS_MAX => self.encodings.extend(parse_rtpmap(value)),
+            "fmtp" if self.parameters.len() < FORMATS_MAX => self.parameters.extend(parse_fmtp(value)),
+            "maxptime" => self.packet_max_ms = value.trim().parse().ok(),
+            "crypto" if self.crypto.len() < CRYPTO_MAX => {
+                self.has_crypto = true;
+                self.crypto.extend(Crypto::parse(value));
+            }
             "rtcp-mux" => self.rtcp_mux = true,
             "rtcp" => self.rtcp = parse_rtcp(value),
             _ => {}
@@ -216,6 +242,7 @@ impl Media {
         let name = match payload_type {
             0 => "PCMU",
             8 => "PCMA",
+            9 => "G722",
             _ => return None,
         };
         Some(Encoding { name: name.to_owned(), clock_rate: 8000, channels: 1 })
@@ -233,6 +260,10 @@ impl Default for Media {
             address: None,
             direction: Direction::default(),
             encodings: Vec::new(),
+            parameters: Vec::new(),
+            packet_max_ms: None,
+            crypto: Vec::new(),
+            has_crypto: false,
             rtcp_mux: false,
             rtcp: None,
             rtcp_bandwidth: [None; 2],
@@ -278,6 +309,13 @@ fn parse_rtpmap(value: &str) -> Option<(u8, Encoding)> {
     let clock_rate = parts.next()?.trim().parse().ok()?;
     let channels = parts.next().map_or(Some(1), |channels| channels.trim().parse().ok())?;
     Some((payload_type, Encoding { name, clock_rate, channels }))
+}
+
+/// Reads `111 useinbandfec=1;maxaveragebitrate=24000`.
+fn parse_fmtp(value: &str) -> Option<(u8, String)> {
+    let (payload_type, parameters) = value.trim().split_once(|character: char| character.is_ascii_whitespace())?;
+    let payload_type = payload_type.parse().ok().filter(|&number: &u8| number < 128)?;
+    Some((payload_type, parameters.to_owned()))
 }
 
 /// `t=` values longer than two NTP times are cut: the answer repeats them.

@@ -9,11 +9,13 @@ use anyhow::{Context, anyhow};
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
+use crate::audio::Codec;
 use crate::call::{CallRecord, PathEntry};
 use crate::case::{self, Folio};
 use crate::flow::action::Message;
 use crate::ids::CallKey;
 use crate::media::{LegReport, RecordingReport};
+use crate::rtp::srtp::Suite;
 use crate::store::orders::{Order, OrderKind};
 use crate::value::{Value, Values};
 
@@ -271,19 +273,25 @@ pub(crate) fn folios_from_json(folios: &Json) -> anyhow::Result<Vec<String>> {
 pub(crate) fn media_to_json(media: &LegReport) -> Json {
     json!({
         "packets_received": media.packets_received, "packets_sent": media.packets_sent,
-        "packets_lost": media.packets_lost, "packets_ignored": media.packets_ignored, "digits": media.digits,
+        "packets_lost": media.packets_lost, "packets_ignored": media.packets_ignored,
+        "packets_forged": media.packets_forged, "digits": media.digits,
+        "codec": media.codec.map(Codec::encoding_name), "srtp": media.srtp.map(Suite::name),
     })
 }
 
-/// Reads [`media_to_json`]'s object; a total that an older version did not keep is 0.
+/// Reads [`media_to_json`]'s object; a total that an older version did not keep is 0, and a name that it did not keep is `None`.
 pub(crate) fn media_from_json(media: &Json) -> anyhow::Result<LegReport> {
     let total = |name: &str| media.get(name).and_then(Json::as_u64).unwrap_or(0);
+    let name = |name: &str| media.get(name).and_then(Json::as_str);
     Ok(LegReport {
         packets_received: total("packets_received"),
         packets_sent: total("packets_sent"),
         packets_lost: total("packets_lost"),
         packets_ignored: total("packets_ignored"),
+        packets_forged: total("packets_forged"),
         digits: u32::try_from(total("digits")).map_err(|_| anyhow!("more digits than a call can have"))?,
+        codec: name("codec").and_then(Codec::from_encoding_name),
+        srtp: name("srtp").and_then(Suite::from_name),
     })
 }
 

@@ -136,6 +136,7 @@ fn trunk(source: &str, called_from: CalledFrom) -> Trunk {
         called_from,
         advertised: None,
         audio: Audio::Own,
+        terms: Default::default(),
     }
 }
 
@@ -209,10 +210,7 @@ fn without_a_common_codec_488_and_without_sdp_400() {
     sim.assert_idle();
     assert_eq!(sim.phones[garbled].finals, [400]);
     let causes: Vec<_> = sim.records.iter().map(|record| (record.result.as_str(), record.cause.as_str())).collect();
-    assert_eq!(
-        causes[0],
-        ("rechazada", "no RTP/AVP audio stream with PCMU or PCMA is offered at an address that ours can reach")
-    );
+    assert_eq!(causes[0], ("rechazada", "none of the codecs that are offered is spoken here"));
     assert_eq!(causes[1].0, "rechazada");
     assert_eq!(causes.len(), 2);
 }

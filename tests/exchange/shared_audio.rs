@@ -9,6 +9,7 @@ fn carrier(source: &str, audio: Audio) -> Sim {
         called_from: CalledFrom::RequestUri,
         advertised: None,
         audio,
+        terms: Default::default(),
     };
     Sim::with(Setup { config: Config { trunks: vec![trunk], ..Config::default() }, ..Setup::default() })
 }

@@ -390,11 +390,11 @@ impl Sim {
                     self.registrant_receives(number, &bytes);
                 }
             }
-            Happening::RtpToEngine { from, to, packet } => {
+            Happening::RtpToEngine { from, to, mut packet } => {
                 let Some(&id) = self.ports.get(&to) else { return };
                 let Some(Media::Open(_, leg)) = self.media.get_mut(&id) else { return };
                 let mut events = Vec::new();
-                leg.handle_packet(self.now.instant, from, &packet, &mut events);
+                leg.handle_packet(self.now.instant, from, &mut packet, &mut events);
                 self.report(id, events);
             }
             Happening::RtpToPhone { from, to, packet } => {

@@ -3,12 +3,15 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
 use bytes::Bytes;
 use contesta::audio::g711;
 use contesta::dtmf::{Digit, ToneGenerator};
+use contesta::ids::Ids;
 use contesta::media::{Leg, LegSettings};
 use contesta::rtp::RtpHeader;
-use contesta::sdp::{self, Negotiated};
+use contesta::rtp::srtp::MasterKey;
+use contesta::sdp::{self, Local, Negotiated, Offer, SrtpPolicy, Terms};
 
 use super::{Happening, Sim, US, home, prompt_in};
 use crate::peer::{first_line, header, response, status, to_tag};
@@ -33,6 +36,11 @@ pub struct Phone {
     pub offers: bool,
     /// Payload types of the offer's audio, and its attributes.
     pub formats: &'static str,
+    /// Attributes of the audio, each with its end of line.
+    pub attributes: &'static str,
+    /// `RTP/AVP`, and what protects its audio: tag and key of `a=crypto`.
+    pub profile: &'static str,
+    pub key: Option<(u32, MasterKey)>,
     pub acks: bool,
     pub answers_bye: bool,
     /// Sends its packets.
@@ -63,6 +71,8 @@ pub struct Phone {
     /// The last RTP packet, and where how many came.
     pub last_rtp: Option<RtpHeader>,
     pub rtp_packets: u64,
+    /// Packets that this telephone could not take.
+    pub rtp_refused: u64,
     pub rtp_here: u64,
     /// Packets that were not the next of the same stream, and those whose timestamp was not 20 ms later.
     pub rtp_breaks: u32,
@@ -89,11 +99,28 @@ impl Phone {
     /// The description of this telephone's audio.
     pub fn sdp(&self, direction: &str) -> String {
         let (ip, port) = (self.rtp.ip(), self.rtp.port());
+        let crypto = self.key.as_ref().map_or_else(String::new, |(tag, key)| {
+            let material = base64::engine::general_purpose::STANDARD.encode(key.material());
+            format!("a=crypto:{tag} {} inline:{material}\r\n", key.suite())
+        });
         format!(
-            "v=0\r\no=- 1 {} IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP {}\r\n\
-            a=rtpmap:101 telephone-event/8000\r\na={direction}\r\n",
-            self.cseq, self.formats
+            "v=0\r\no=- 1 {} IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} {} {}\r\n\
+            a=rtpmap:101 telephone-event/8000\r\n{}{crypto}a={direction}\r\n",
+            self.cseq, self.profile, self.formats, self.attributes
         )
+    }
+
+    /// What the engine's description means to this telephone.
+    fn read(&self, body: &[u8]) -> Option<Negotiated> {
+        // Of an answer that names one codec, an answer agrees to that one.
+        let srtp = if self.key.is_some() { SrtpPolicy::Offered } else { SrtpPolicy::Off };
+        let terms = Terms { srtp, ..Terms::default() };
+        let local = Local { address: self.rtp, session: 1, version: 1, terms: &terms };
+        let (_, mut negotiated) = sdp::answer(&Offer::parse(body).ok()?, &local, None, &mut Ids::from_seed(1)).ok()?;
+        if let (Some(keys), Some((_, key))) = (&mut negotiated.srtp, &self.key) {
+            keys.ours = key.clone();
+        }
+        Some(negotiated)
     }
 
     /// A request of this call.
@@ -143,8 +170,12 @@ impl Phone {
     /// Takes an RTP packet.
     pub fn hear(&mut self, now: Instant, ms: u64, from: SocketAddr, to: SocketAddr, packet: &[u8]) {
         let Some(talk) = &mut self.talk else { return };
+        let mut packet = packet.to_vec();
+        let Some(packet) = talk.leg.handle_packet(now, from, &mut packet, &mut Vec::new()) else {
+            self.rtp_refused += 1;
+            return;
+        };
         let (header, payload) = RtpHeader::parse(packet).unwrap();
-        talk.leg.handle_packet(now, from, packet, &mut Vec::new());
         if let Some(last) = self.last_rtp {
             let follows = header.ssrc == last.ssrc && header.sequence == last.sequence.next();
             self.rtp_breaks += u32::from(!follows);
@@ -179,6 +210,9 @@ impl Sim {
             to: String::new(),
             offers: true,
             formats: "0 8 101",
+            attributes: "",
+            profile: "RTP/AVP",
+            key: None,
             acks: true,
             answers_bye: true,
             speaks: true,
@@ -199,6 +233,7 @@ impl Sim {
             sound_at: 0,
             last_rtp: None,
             rtp_packets: 0,
+            rtp_refused: 0,
             rtp_here: 0,
             rtp_breaks: 0,
             rtp_jumps: 0,
@@ -411,9 +446,12 @@ impl Sim {
             let body = body_of(bytes);
             if caller.talk.is_none() && caller.bye.is_none() && is_new {
                 caller.open(now, &body);
-            } else if is_new && let (Some(talk), Ok(negotiated)) = (&mut caller.talk, sdp::read_answer(&body)) {
-                talk.negotiated = negotiated;
+            } else if is_new
+                && let Some(negotiated) = caller.read(&body)
+                && let Some(talk) = &mut caller.talk
+            {
                 talk.leg.retarget(settings(&negotiated), now);
+                talk.negotiated = negotiated;
             }
             if caller.acks {
                 let answer = if caller.offers { String::new() } else { caller.sdp("sendrecv") };
@@ -434,7 +472,7 @@ impl Sim {
 
 impl Phone {
     fn open(&mut self, now: Instant, body: &[u8]) {
-        let negotiated = sdp::read_answer(body).unwrap();
+        let Some(negotiated) = self.read(body) else { return };
         self.talk = Some(Talk { leg: Leg::new(settings(&negotiated), now), negotiated });
     }
 }
@@ -443,9 +481,12 @@ fn settings(negotiated: &Negotiated) -> LegSettings {
     LegSettings {
         codec: negotiated.codec,
         payload_type: negotiated.payload_type,
+        opus: negotiated.opus,
         telephone_event: negotiated.telephone_event,
+        event_clock_rate: negotiated.event_clock_rate,
         remote: negotiated.remote,
         rtcp: negotiated.rtcp,
+        srtp: negotiated.srtp.clone().map(Box::new),
         send: negotiated.send,
         ssrc: 0xfa4,
         first_sequence: 100,

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use contesta::audio::Codec;
 use contesta::call::{CallRecord, PathEntry};
 use contesta::case::{self, Folio, State};
 use contesta::flow::action::{Lockout, Message};
 use contesta::ids::CallKey;
 use contesta::media::{LegReport, RecordingReport};
+use contesta::rtp::srtp::Suite;
 use contesta::store::{
     CallFilter, CaseFilter, Change, NewTable, Order, OrderKind, Ordered, Store, TableRow, Tried, row_key,
 };
@@ -86,7 +88,10 @@ pub fn record(key: &str, folios: Vec<String>) -> CallRecord {
             packets_sent: 5_990,
             packets_lost: 3,
             packets_ignored: 1,
+            packets_forged: 1,
             digits: 9,
+            codec: Some(Codec::Opus),
+            srtp: Some(Suite::AeadAes256Gcm),
         },
         recording: Some(RecordingReport {
             file: "2026-03-15/20260315-083000-k7m2p9.wav".into(),

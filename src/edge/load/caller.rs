@@ -13,11 +13,13 @@ use std::time::Duration;
 
 use super::heard::{Counts, Heard};
 use crate::audio::g711::{self, Law};
+use crate::audio::{Codec, g722, opus};
 use crate::dtmf::{Digit, Press};
 use crate::ids::LegId;
 use crate::media::{FRAME_SAMPLES, MAX_PACKET};
+use crate::rtp::srtp::{Receiver, Sender};
 use crate::rtp::{HEADER_LENGTH, RtpHeader, RtpTime, SequenceNumber, Ssrc};
-use crate::sdp::Negotiated;
+use crate::sdp::{Negotiated, Offered};
 
 /// How long a key is held.
 const PRESS: Duration = Duration::from_millis(100);
@@ -27,6 +29,9 @@ const REACTION_MAX_NS: u64 = 3_000_000_000;
 
 /// A sample louder than this is sound (about −60 dBFS).
 const SOUND: u16 = 33;
+
+/// An Opus packet longer than this is taken for sound: decoding it would cost more than all the rest, and silence is a few bytes.
+const OPUS_QUIET_MAX: usize = 16;
 
 /// How far a call has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,10 +63,14 @@ pub struct Caller {
     pub port: usize,
     /// What it hears.
     pub heard: Heard,
+    /// Packets whose SRTP could not be authenticated.
+    pub forged: u64,
     /// What it has heard of the measured window so far; `None` before its first packet there.
     pub counted: Option<Counts>,
     /// Its call was up to the window's end.
     pub measured: bool,
+    /// Its offer, until it is answered.
+    offered: Option<Box<Offered>>,
     line: Option<Line>,
 }
 
@@ -69,15 +78,39 @@ pub struct Caller {
 #[derive(Debug)]
 struct Line {
     far: SocketAddr,
-    law: Law,
+    codec: Codec,
+    voice: Voice,
+    ear: Ear,
+    protection: Option<Box<(Sender, Receiver)>>,
     payload_type: u8,
     telephone_event: Option<u8>,
+    event_clock_rate: u32,
     ssrc: Ssrc,
     sequence: SequenceNumber,
     timestamp: RtpTime,
     /// When something that sounds was heard last.
     sounded_ns: Option<u64>,
     key: Key,
+}
+
+/// What a caller says: nothing, in its codec.
+#[derive(Debug)]
+enum Voice {
+    /// A byte, again and again.
+    G711(u8),
+    /// As the codec goes on.
+    G722(Box<g722::Encoder>),
+    /// A packet, again and again.
+    Opus,
+}
+
+/// How a caller knows sound from silence.
+#[derive(Debug)]
+enum Ear {
+    G711(Law),
+    G722(Box<g722::Decoder>),
+    /// By the packet's length.
+    Opus,
 }
 
 /// The key that a caller presses, again and again.
@@ -130,7 +163,7 @@ pub struct Spoken {
 
 impl Caller {
     /// A caller whose INVITE goes out now.
-    pub fn new(leg: LegId, invited_ns: u64, slot: usize, port: usize) -> Self {
+    pub fn new(leg: LegId, invited_ns: u64, slot: usize, port: usize, offered: Offered) -> Self {
         Self {
             leg,
             state: State::Ringing,
@@ -138,24 +171,44 @@ impl Caller {
             answered_ns: None,
             slot,
             port,
-            heard: Heard::default(),
+            heard: Heard::new(8_000),
+            forged: 0,
             counted: None,
             measured: false,
+            offered: Some(Box::new(offered)),
             line: None,
         }
     }
 
-    /// The 200 came at `now_ns`, with G.711 of this law; `random` makes the stream's identity.
-    pub fn answered(&mut self, now_ns: u64, negotiated: &Negotiated, law: Law, random: u64) {
+    /// What an answer to its offer agrees to; `None` when it cannot be used, or is the second.
+    pub fn read_answer(&mut self, body: &[u8]) -> Option<Negotiated> {
+        self.offered.take()?.read_answer(body).ok()
+    }
+
+    /// The 200 came at `now_ns`; `random` makes the stream's identity.
+    pub fn answered(&mut self, now_ns: u64, negotiated: &Negotiated, random: u64) {
         self.state = State::Up;
         self.answered_ns = Some(now_ns);
+        let codec = negotiated.codec;
+        let (voice, ear) = match (codec, codec.law()) {
+            (Codec::G722, _) => (Voice::G722(Box::default()), Ear::G722(Box::default())),
+            (_, Some(law)) => (Voice::G711(g711::silence(law)), Ear::G711(law)),
+            (_, None) => (Voice::Opus, Ear::Opus),
+        };
+        self.heard = Heard::new(codec.clock_rate());
+        let protection = negotiated.srtp.as_ref();
         self.line = Some(Line {
             far: negotiated.remote,
-            law,
+            codec,
+            voice,
+            ear,
+            protection: protection.map(|keys| Box::new((Sender::new(&keys.ours), Receiver::new(&keys.theirs)))),
             payload_type: negotiated.payload_type,
             telephone_event: negotiated.telephone_event,
+            event_clock_rate: negotiated.event_clock_rate,
             ssrc: Ssrc((random >> 32) as u32),
-            sequence: SequenceNumber(random as u16),
+            // Below 2^15, for SRTP (RFC 3711 §3.3.1).
+            sequence: SequenceNumber(random as u16 >> 1),
             timestamp: RtpTime((random >> 16) as u32),
             sounded_ns: None,
             key: Key::Idle,
@@ -173,7 +226,22 @@ impl Caller {
     }
 
     /// Takes a packet that came at `stamp_ns`; `listens` to whether it sounds, for the sake of keys. `None` when it is no RTP.
-    pub fn hear(&mut self, stamp_ns: u64, packet: &[u8], listens: bool) -> Option<Noticed> {
+    pub fn hear(&mut self, stamp_ns: u64, packet: &mut [u8], listens: bool) -> Option<Noticed> {
+        let mut length = packet.len();
+        if packet.get(1).is_some_and(|kind| (192..=223).contains(kind)) {
+            // RTCP on the port of RTP (RFC 5761 §4).
+            return None;
+        }
+        if let Some((_, receiver)) = self.line.as_mut().and_then(|line| line.protection.as_deref_mut()) {
+            match receiver.unprotect(packet) {
+                Ok(clear) => length = clear,
+                Err(_) => {
+                    self.forged += 1;
+                    return None;
+                }
+            }
+        }
+        let packet = packet.get(..length).unwrap_or_default();
         let (header, payload) = RtpHeader::parse(packet).ok()?;
         let first = !self.heard.anything();
         let gap_ns = self.heard.handle_packet(stamp_ns, &header);
@@ -197,21 +265,26 @@ impl Caller {
         let unanswered = line.think(now_ns, habit, chance);
         let (mut marker, mut payload_type, mut timestamp) = (false, line.payload_type, line.timestamp);
         let (head, body) = packet.split_at_mut(HEADER_LENGTH);
-        let mut length = FRAME_SAMPLES;
+        let (body, _) = body.split_at_mut(FRAME_SAMPLES);
         let mut pressed = false;
+        let mut length;
         match (line.next_press_packet(), line.telephone_event) {
             (Some(press), Some(event)) => {
                 body.iter_mut().zip(press.payload).for_each(|(to, from)| *to = from);
                 (marker, payload_type, timestamp, length) = (press.marker, event, press.timestamp, press.payload.len());
                 pressed = press.marker;
             }
-            _ => body.iter_mut().take(FRAME_SAMPLES).for_each(|byte| *byte = g711::silence(line.law)),
+            _ => length = line.voice.say_nothing(body),
         }
         let header = RtpHeader { marker, payload_type, sequence: line.sequence, timestamp, ssrc: line.ssrc };
         head.copy_from_slice(&header.to_bytes());
         line.sequence = line.sequence.next();
-        line.timestamp = line.timestamp.plus(FRAME_SAMPLES as u32);
-        Some(Spoken { length: HEADER_LENGTH + length, far: line.far, pressed, unanswered })
+        line.timestamp = line.timestamp.plus(line.codec.frame_units());
+        length += HEADER_LENGTH;
+        if let Some((sender, _)) = line.protection.as_deref_mut() {
+            length = sender.protect(packet, length).ok()?;
+        }
+        Some(Spoken { length, far: line.far, pressed, unanswered })
     }
 
     /// A press that nothing has answered when the call ends; it counts as unanswered.
@@ -224,9 +297,7 @@ impl Caller {
 impl Line {
     /// Gives how long after a press this packet, which came at `stamp_ns`, brings the first sound.
     fn listen(&mut self, stamp_ns: u64, payload_type: u8, payload: &[u8]) -> Option<u64> {
-        let sounds = payload_type == self.payload_type
-            && payload.iter().any(|&byte| g711::decode(self.law, byte).unsigned_abs() > SOUND);
-        if !sounds {
+        if payload_type != self.payload_type || !self.ear.sounds(payload) {
             return None;
         }
         self.sounded_ns = Some(self.sounded_ns.map_or(stamp_ns, |last| last.max(stamp_ns)));
@@ -264,7 +335,7 @@ impl Line {
                 self.key = Key::Idle;
             }
             (Key::Due(at), Some(habit)) if *at <= now_ns => {
-                let press = Press::new(habit.digit, PRESS, self.timestamp, 8_000);
+                let press = Press::new(habit.digit, PRESS, self.timestamp, self.event_clock_rate);
                 self.key = Key::Pressing { press, began_ns: now_ns, answered: false };
             }
             (Key::Idle | Key::Due(_) | Key::Pressing { .. } | Key::Waiting { .. }, _) => {}
@@ -282,28 +353,67 @@ impl Line {
     }
 }
 
+impl Voice {
+    /// Writes 20 ms of silence and gives its bytes.
+    fn say_nothing(&mut self, body: &mut [u8]) -> usize {
+        match self {
+            Self::G711(silence) => {
+                body.fill(*silence);
+                body.len()
+            }
+            Self::G722(encoder) => encoder.encode_narrow(&[0; FRAME_SAMPLES], body),
+            Self::Opus => body.iter_mut().zip(opus::silence()).map(|(to, from)| *to = *from).count(),
+        }
+    }
+}
+
+impl Ear {
+    /// Whether there is sound in a payload.
+    fn sounds(&mut self, payload: &[u8]) -> bool {
+        match self {
+            Self::G711(law) => payload.iter().any(|&byte| g711::decode(*law, byte).unsigned_abs() > SOUND),
+            Self::G722(decoder) => {
+                let mut samples = [0; FRAME_SAMPLES * 2];
+                let count = decoder.decode(payload, &mut samples);
+                samples.iter().take(count).any(|sample| sample.unsigned_abs() > SOUND)
+            }
+            Self::Opus => payload.len() > OPUS_QUIET_MAX,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audio::Codec;
-    use crate::rtp::RtcpPath;
+    use std::sync::Arc;
+
+    use crate::audio::Clip;
+    use crate::dtmf::Road;
+    use crate::edge::clock;
+    use crate::ids::{Ids, PlayId};
+    use crate::media::{Event, Leg, LegSettings, Segment};
+    use crate::sdp::{self, Local, Offer, SrtpPolicy, Terms};
 
     const MS: u64 = 1_000_000;
     const FAR: &str = "192.0.2.1:4000";
 
     fn caller() -> Caller {
-        let mut caller = Caller::new(LegId(1), 0, 0, 0);
-        let negotiated = Negotiated {
-            codec: Codec::Pcmu,
-            payload_type: 0,
-            telephone_event: Some(101),
-            remote: FAR.parse().unwrap(),
-            rtcp: RtcpPath::Multiplexed,
-            send: true,
-            receive: true,
-        };
-        caller.answered(5 * MS, &negotiated, Law::Mu, 0x1234_5678_9abc_def0);
-        caller
+        call(Codec::Pcmu, SrtpPolicy::Off).0
+    }
+
+    /// A caller whose call was answered, and what the far end has agreed to.
+    fn call(codec: Codec, srtp: SrtpPolicy) -> (Caller, Negotiated) {
+        let (ours, theirs) = (Terms { codecs: vec![codec], srtp, ..Terms::default() }, Terms::default());
+        let local = |address, terms| Local { address, session: 1, version: 1, terms };
+        let here = local("192.0.2.7:5000".parse().unwrap(), &ours);
+        let offered = sdp::offer(&here, None, &mut Ids::from_seed(1));
+        let offer = Offer::parse(&offered.sdp).unwrap();
+        let there = local(FAR.parse().unwrap(), &theirs);
+        let (answer, agreed) = sdp::answer(&offer, &there, None, &mut Ids::from_seed(2)).unwrap();
+        let mut caller = Caller::new(LegId(1), 0, 0, 0, offered);
+        let negotiated = caller.read_answer(&answer).unwrap();
+        caller.answered(5 * MS, &negotiated, 0x1234_5678_9abc_def0);
+        (caller, agreed)
     }
 
     fn hear(caller: &mut Caller, at_ms: u64, byte: u8) -> Noticed {
@@ -315,7 +425,7 @@ mod tests {
             timestamp: RtpTime(u32::from(number) * 160),
             ssrc: Ssrc(1),
         };
-        caller.hear(at_ms * MS, &[&header.to_bytes()[..], &[byte; 160]].concat(), true).unwrap()
+        caller.hear(at_ms * MS, &mut [&header.to_bytes()[..], &[byte; 160]].concat(), true).unwrap()
     }
 
     #[test]
@@ -326,12 +436,58 @@ mod tests {
             let spoken = caller.speak(0, None, 0, &mut packet).unwrap();
             let far: SocketAddr = FAR.parse().unwrap();
             assert_eq!(spoken, Spoken { length: 172, far, pressed: false, unanswered: false });
-            let (header, payload) = RtpHeader::parse(&packet).unwrap();
-            assert_eq!((header.sequence.0, header.timestamp.0), (0xdef0 + index, 0x5678_9abc + 160 * u32::from(index)));
+            let (header, payload) = RtpHeader::parse(&packet[..spoken.length]).unwrap();
+            assert_eq!(
+                (header.sequence.0, header.timestamp.0),
+                ((0xdef0 >> 1) + index, 0x5678_9abc + 160 * u32::from(index))
+            );
             assert_eq!((header.ssrc, &packet[payload]), (Ssrc(0x1234_5678), &[0xff; 160][..]));
         }
         caller.state = State::HangingUp;
         assert_eq!(caller.speak(0, None, 0, &mut packet), None);
+    }
+
+    /// In every codec, in clear and protected: what a caller sends is heard by a far end that speaks the same, and the other way round.
+    #[test]
+    fn callers_speak_every_codec_and_srtp() {
+        for codec in Codec::ALL {
+            for srtp in [SrtpPolicy::Off, SrtpPolicy::Required] {
+                let (mut caller, agreed) = call(codec, srtp);
+                let mut far = Leg::new(
+                    LegSettings {
+                        codec,
+                        payload_type: agreed.payload_type,
+                        telephone_event: agreed.telephone_event,
+                        event_clock_rate: agreed.event_clock_rate,
+                        srtp: agreed.srtp.map(Box::new),
+                        ..LegSettings::plain(agreed.remote)
+                    },
+                    clock::now().instant,
+                );
+                let (now, mut events) = (clock::now().instant, Vec::new());
+                let habit = Some(Habit { digit: Digit::STAR, quiet_ns: 0, hesitation_ns: 0 });
+                let clip = Arc::new(Clip::from_pcm(&[9_000, -9_000].repeat(2_000)));
+                far.play(PlayId(1), [Segment::Clip(clip)].into(), &mut events);
+                let (mut noticed, mut pressed) = (0, 0);
+                for frame in 1..40_u64 {
+                    let mut packet = [0; MAX_PACKET];
+                    let spoken = caller.speak(frame * 20 * MS, habit, 0, &mut packet).unwrap();
+                    pressed += u32::from(spoken.pressed);
+                    let taken = far.handle_packet(now, agreed.remote, &mut packet[..spoken.length], &mut events);
+                    assert!(taken.is_some(), "{codec:?} {srtp:?}");
+                    let length = far.tick(now, &mut packet, &mut events).unwrap();
+                    noticed += u32::from(caller.hear(frame * 20 * MS, &mut packet[..length], true).is_some());
+                }
+                // The prompt was heard to sound, so keys were pressed.
+                assert!(pressed > 0, "{codec:?} {srtp:?}");
+                assert_eq!((noticed, caller.forged), (39, 0), "{codec:?} {srtp:?}");
+                assert!(events.contains(&Event::Digit(Digit::STAR, Road::TelephoneEvent)), "{codec:?} {srtp:?}");
+                assert_eq!(caller.heard.counts(), Counts { received: 39, lost: 0, late: 0, misordered: 0 });
+            }
+        }
+        let (mut caller, _) = call(Codec::Pcmu, SrtpPolicy::Required);
+        assert_eq!(caller.hear(0, &mut [0x80; 172], true), None);
+        assert_eq!((caller.forged, caller.heard.anything()), (1, false));
     }
 
     /// The far end sounds, falls quiet, is answered with a key, and sounds again: the time between is the reaction.

@@ -8,15 +8,16 @@ const LATE_NS: i64 = 20_000_000;
 /// The promptest packet is forgotten at this pace (250 millionths), so that two clocks may drift apart.
 const FORGET_NS: i64 = 5_000;
 
-/// Nanoseconds of a timestamp unit at 8,000 a second.
-const UNIT_NS: i64 = 125_000;
+const NS_A_SECOND: i64 = 1_000_000_000;
 
 /// A jump of sequence numbers beyond this is a restarted stream (RFC 3550 appendix A.1, `MAX_DROPOUT`).
 const DROPOUT_MAX: i16 = 3_000;
 
 /// One far end's stream. [`Heard::forget_counts`] begins the counting anew, the stream goes on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Heard {
+    /// Timestamp units a second.
+    clock_rate: u32,
     stream: Option<Stream>,
     received: u64,
     expected_before: u64,
@@ -54,6 +55,11 @@ pub struct Counts {
 }
 
 impl Heard {
+    /// Nothing yet, of a stream with so many timestamp units a second.
+    pub fn new(clock_rate: u32) -> Self {
+        Self { clock_rate: clock_rate.max(1), stream: None, received: 0, expected_before: 0, late: 0, misordered: 0 }
+    }
+
     /// Takes a packet that came at `stamp`, nanoseconds of any clock. Gives the time since the one before it.
     pub fn handle_packet(&mut self, stamp: u64, header: &RtpHeader) -> Option<u64> {
         self.received += 1;
@@ -80,7 +86,8 @@ impl Heard {
             }
             Ok(0) | Err(_) => self.misordered += 1,
         }
-        stream.media_ns += i64::from(header.timestamp.since(stream.timestamp)) * UNIT_NS;
+        let units = i64::from(header.timestamp.since(stream.timestamp));
+        stream.media_ns += units * NS_A_SECOND / i64::from(self.clock_rate);
         stream.timestamp = header.timestamp;
         // Signed: a packet may come before the first of its stream.
         let needed = stamp.wrapping_sub(stream.origin_ns).cast_signed().saturating_sub(stream.media_ns);
@@ -138,7 +145,7 @@ mod tests {
 
     /// Packets as (number, milliseconds of arrival).
     fn heard(packets: &[(u32, u64)]) -> (Counts, Vec<Option<u64>>) {
-        let mut heard = Heard::default();
+        let mut heard = Heard::new(8_000);
         let gaps = packets.iter().map(|&(number, ms)| heard.handle_packet(ms * MS, &packet(1, number)));
         let gaps = gaps.map(|gap| gap.map(|gap| gap / MS)).collect();
         (heard.counts(), gaps)
@@ -163,7 +170,7 @@ mod tests {
 
     #[test]
     fn counting_begins_anew_within_a_stream_and_goes_on_over_a_restart() {
-        let mut heard = Heard::default();
+        let mut heard = Heard::new(8_000);
         for number in [1, 5] {
             heard.handle_packet(u64::from(number) * 20 * MS, &packet(1, number));
         }

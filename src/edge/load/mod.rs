@@ -38,13 +38,12 @@ pub use summary::{Server, Summary};
 use caller::{Caller, Habit, State};
 use port::Port;
 
-use crate::audio::Codec;
 use crate::dtmf::Digit;
 use crate::edge::batch::{Arrivals, BATCH, Outbox};
 use crate::edge::clock;
 use crate::ids::{Ids, LegId};
 use crate::media::MAX_PACKET;
-use crate::sdp;
+use crate::sdp::{self, Local, Terms};
 use crate::sip::user_agent::Settings;
 use crate::sip::{Action, EndCause, Event, Invite, Peer, Rejection, UserAgent};
 
@@ -68,8 +67,8 @@ pub struct Plan {
     pub address: IpAddr,
     /// From user; empty calls anonymously.
     pub from: String,
-    /// The codec to offer first.
-    pub codec: Codec,
+    /// What callers offer.
+    pub terms: Terms,
     /// Calls to place: 1 to [`CALLS_MAX`].
     pub calls: usize,
     /// New calls a second: 1 to [`RATE_MAX`].
@@ -257,7 +256,7 @@ impl Load<'_> {
             // The user agent keeps what it is handed, and what it asks for needs this whole.
             let datagrams: Vec<(SocketAddr, u64, Bytes)> = self
                 .arrivals
-                .iter()
+                .iter_mut()
                 .map(|arrival| {
                     let stamp = arrival.stamp.unwrap_or_else(now_ns);
                     (arrival.source, stamp, Bytes::copy_from_slice(arrival.datagram))
@@ -333,15 +332,18 @@ impl Load<'_> {
                 },
             };
             let Some(Some(port)) = self.ports.get(place) else { return };
+            let session = self.ids.next_u64() >> 2;
+            let local = Local { address: port.local(), session, version: 1, terms: &self.plan.terms };
+            let offered = sdp::offer(&local, None, &mut self.ids);
             let user = if self.plan.from.is_empty() { "anonymous" } else { &self.plan.from };
             let invite = Invite {
                 target: self.plan.target.clone(),
                 destination: Peer::udp(self.plan.destination),
                 from: format!("sip:{user}@{}", self.sip.local()),
-                offer: sdp::offer(port.local(), self.ids.next_u64() >> 2, 1, &[self.plan.codec]),
+                offer: offered.sdp.clone(),
             };
             let leg = self.user_agent.invite(now, invite, &mut self.actions);
-            self.callers.push(Caller::new(leg, now_ns(), index % SLOTS, place));
+            self.callers.push(Caller::new(leg, now_ns(), index % SLOTS, place, offered));
             self.by_leg.insert(leg, index);
             self.summary.placed += 1;
             self.act(now, now_ns());
@@ -349,9 +351,11 @@ impl Load<'_> {
     }
 
     fn answered(&mut self, now: Instant, stamp: u64, leg: LegId, body: &Bytes) {
-        let understood = sdp::read_answer(body).ok().and_then(|negotiated| Some((negotiated, negotiated.codec.law()?)));
-        let Some((&index, (negotiated, law))) = self.by_leg.get(&leg).zip(understood) else {
-            // Nothing in common with callers who speak G.711 alone: the call ends as one that was not acceptable (RFC 3261 §13.2.2.4).
+        let known = self.by_leg.get(&leg).copied();
+        let understood =
+            known.and_then(|index| self.callers.get_mut(index)).and_then(|caller| caller.read_answer(body));
+        let Some((index, negotiated)) = known.zip(understood) else {
+            // An answer of nothing in common: the call ends as one that was not acceptable (RFC 3261 §13.2.2.4).
             if let Some(caller) = self.by_leg.get(&leg).and_then(|&index| self.callers.get_mut(index)) {
                 caller.state = State::HangingUp;
             }
@@ -360,7 +364,9 @@ impl Load<'_> {
         };
         let random = self.ids.next_u64();
         let Some(caller) = self.callers.get_mut(index) else { return };
-        caller.answered(stamp, &negotiated, law, random);
+        let suite = negotiated.srtp.as_ref().map(|keys| keys.ours.suite());
+        *self.summary.audio.entry((negotiated.codec, suite)).or_default() += 1;
+        caller.answered(stamp, &negotiated, random);
         self.summary.answered += 1;
         self.summary.set_up.add_ns(stamp.saturating_sub(caller.invited_ns));
         let (slot, place) = (caller.slot, caller.port);
@@ -463,7 +469,7 @@ impl Load<'_> {
         for _ in 0..VISIT_BATCHES {
             let Some(Some(port)) = self.ports.get_mut(place) else { return };
             let more = port.receive(&mut self.arrivals);
-            for arrival in self.arrivals.iter() {
+            for arrival in self.arrivals.iter_mut() {
                 let index = match self.plan.ports {
                     None => Some(place),
                     Some(_) => self.by_source.get(&(place, arrival.source)).copied(),
@@ -625,6 +631,7 @@ impl Load<'_> {
         let due = summary.window.as_secs_f64() * 50.0;
         summary.worst_share = 1.0;
         for caller in &self.callers {
+            summary.forged += caller.forged;
             summary.silent += usize::from(caller.answered_ns.is_some() && !caller.heard.anything());
             summary.not_hung_up += usize::from(caller.state == State::HangingUp);
             summary.presses_unanswered += u64::from(caller.waits_for_reaction());

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::heard::Counts;
 use super::spread::Spread;
+use crate::audio::Codec;
+use crate::rtp::srtp::Suite;
 
 /// Everything that was counted. Packets and spacing are those of the measured window, calls and latencies those of the whole run.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +15,8 @@ pub struct Summary {
     pub placed: usize,
     /// Calls answered with 200.
     pub answered: usize,
+    /// How many of them are in which codec, protected how.
+    pub audio: BTreeMap<(Codec, Option<Suite>), usize>,
     /// Calls up through the whole window.
     pub measured: usize,
     /// Calls that were not answered, by final status; 408 is also a far end that never answered.
@@ -43,6 +47,8 @@ pub struct Summary {
     pub sent: u64,
     /// See `sent`.
     pub unsent: u64,
+    /// Packets whose SRTP could not be authenticated, in the whole run.
+    pub forged: u64,
     /// Presses begun.
     pub presses: u64,
     /// Presses that no sound followed.

@@ -51,6 +51,12 @@ impl Sender {
         Self { last: self.last, ..Self::new(key) }
     }
 
+    /// Its roll-over counter is not 0 any more: whoever hears the stream only now cannot know it.
+    #[must_use]
+    pub fn has_rolled_over(&self) -> bool {
+        self.last.is_some_and(|(_, index)| index >= 1 << 16)
+    }
+
     /// How it protects.
     #[must_use]
     pub fn suite(&self) -> Suite {

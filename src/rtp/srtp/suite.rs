@@ -1,7 +1,7 @@
 //! The crypto suites: their names in SDP and the lengths that follow from them (RFC 4568 §6.2, RFC 7714 §12 and §14.2).
 
 /// How a stream is encrypted and authenticated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Suite {
     /// AES-128 in counter mode, HMAC-SHA1 cut to 80 bits: what every SRTP phone knows.
     AesCm128HmacSha1_80,
