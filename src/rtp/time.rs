@@ -11,6 +11,12 @@ impl SequenceNumber {
         Self(self.0.wrapping_add(1))
     }
 
+    /// The number `packets` after this one.
+    #[must_use]
+    pub fn plus(self, packets: u16) -> Self {
+        Self(self.0.wrapping_add(packets))
+    }
+
     /// How many packets this one is after `earlier`: the shorter way round, so -32,768 to 32,767.
     #[must_use]
     pub fn since(self, earlier: Self) -> i16 {

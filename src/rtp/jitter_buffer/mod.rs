@@ -536,9 +536,10 @@ impl JitterBuffer {
         self.counts.dropped += 1;
         self.cursor = first.end();
         self.depth -= i64::from(first.duration);
+        let missing = self.hole_before(first).missing;
         if let Some(given) = &mut self.given {
             given.sequence = first.sequence;
-            given.left_out += i64::from(first.duration);
+            given.left_out = i64::from(missing) + i64::from(first.duration);
         }
         if let Some(stream) = &mut self.stream {
             stream.played = first.sequence;
