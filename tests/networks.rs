@@ -68,7 +68,7 @@ fn through_events(habit: events::Habit, weather: &Weather, seed: u64) -> Told {
         if !packet.leaves {
             continue;
         }
-        leg.handle_packet(after(start, at), far, &mut packet.bytes.clone(), &mut reports);
+        leg.handle_packet(after(start, at), far, &packet.bytes, &mut reports);
         let digits = reports.drain(..).filter(|event| matches!(event, Event::Digit(..))).count();
         match packet.press {
             Some(press) => {
@@ -159,7 +159,7 @@ fn through_tones(habit: &tones::Habit, weather: &Weather) -> (usize, usize) {
             let mut packet = [0; 172];
             packet[..12].copy_from_slice(&header.to_bytes());
             packet[12..].copy_from_slice(payloads[index]);
-            leg.handle_packet(after(start, at), far, &mut packet, &mut events);
+            leg.handle_packet(after(start, at), far, &packet, &mut events);
         }
         leg.tick(after(start, now), &mut [0; MAX_PACKET], &mut events);
         told.extend(events.drain(..).filter_map(|event| {
