@@ -1,6 +1,7 @@
 //! `contesta run`: the engine answers calls.
 #![expect(clippy::disallowed_methods, reason = "tables are read from files, in a task when the database comes later")]
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -19,6 +20,7 @@ use crate::edge::config_file::{self, Overrides};
 use crate::edge::descriptors;
 use crate::edge::inbox::{Sender, inbox};
 use crate::edge::leg_media::LegMedia;
+use crate::edge::listening::{self, Listening};
 use crate::edge::media_worker::MediaWorker;
 use crate::edge::preparation::Preparation;
 use crate::edge::recording_file;
@@ -27,15 +29,16 @@ use crate::edge::registrations::Registrations;
 use crate::edge::secret_key;
 use crate::edge::serving::{self, Served};
 use crate::edge::signalling::{self, Drain, Message, Signalling};
-use crate::edge::sip_socket::{self, SipSocket};
+use crate::edge::sip_socket;
+use crate::edge::streams::{self, Bound, Patience, Streams, tls};
 use crate::edge::{clock, entropy, logging};
 use crate::exchange::{self, Exchange, Input, Snapshot, accounts};
 use crate::operator::Operator;
 use crate::service::secret::SecretKey;
 use crate::service::{Services, import};
-use crate::sip::UserAgent;
 use crate::sip::registrar::{Registrar, Registration};
 use crate::sip::user_agent::Settings;
+use crate::sip::{Listeners, Transport, UserAgent};
 use crate::store::{Store, StoredRegistration};
 
 /// Answers calls until it is told to stop: Ctrl-C drains, a second one hangs up.
@@ -84,7 +87,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let operators: Vec<Arc<Operator>> = tenants.iter().map(|tenant| tenant.operator.clone()).collect();
 
     // First of all that leaves a trace: a port that is taken must not make a database.
-    let socket = SipSocket::bind(config.sip.listen).map_err(|error| cannot_listen(config.sip.listen, &error))?;
+    let listening = listening::open(&config).map_err(|(address, error)| cannot_listen(address, &error))?;
+    let certificate = config.sip.identity.clone().map(tls::Certificate::load).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("store")
@@ -95,8 +99,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let store = runtime.block_on(open_store(&config, &key, &operators))?;
 
     let (sender, inbox) = inbox(INBOX_CAPACITY).context("cannot make the inbox")?;
-    let local = socket.local()?;
-    let advertised = advertised(&config, local);
+    let Listening { sockets, streams: bound_streams, listeners, bound } = listening;
+    let local_address = bound.first().map_or(IpAddr::from([127, 0, 0, 1]), |(_, local)| local.ip());
+    let streams = start_streams(&runtime, &config, &listeners, &sender, bound_streams, certificate.as_ref())?;
     let workers = start_workers(&config, &sender)?;
     let mut preparation = Preparation::start(clips).context("cannot start the prompts' thread")?;
     config.trunks.iter().flat_map(|trunk| &trunk.terms.codecs).for_each(|codec| preparation.want(*codec));
@@ -104,7 +109,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let published: Vec<(String, String)> =
         routes.published().map(|(number, flow)| (number.to_owned(), flow.to_owned())).collect();
     let calls = usize::try_from(config.limits.calls).unwrap_or(usize::MAX / 2);
-    let settings = Settings { max_dialogs: calls + SPARE_DIALOGS, ..Settings::new(advertised) };
+    let settings = Settings { max_dialogs: calls + SPARE_DIALOGS, ..Settings::at(listeners.clone()) };
     let registered = runtime.block_on(registered_before(&store));
     let registrar = start_registrar(&config, &operators, registered)?;
     let user_agent = UserAgent::new(settings, entropy::ids()?).with_registrar(registrar);
@@ -121,14 +126,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let (writing, mut written) = tokio::sync::mpsc::channel(1);
     let signalling = Signalling {
         exchange: Exchange::new(user_agent, Arc::new(snapshot), limits, entropy::ids()?),
-        socket,
+        sockets,
+        streams,
+        listeners: listeners.clone(),
         inbox,
         sender: sender.clone(),
         legs: LegMedia::new(workers),
         preparation,
         recordings,
-        rtp_address: config.rtp.address.unwrap_or(local.ip()),
-        own_address: sip_socket::own_address(),
+        rtp_address: config.rtp.address.unwrap_or(local_address),
+        own_address: sip_socket::own_address(local_address.is_ipv6()),
         config,
         ids: entropy::ids()?,
         services: Arc::new(Services::new(store.clone(), operators, key)),
@@ -140,9 +147,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         drain,
     };
     stop_on_signals(&runtime, sender);
-    say_ready(&args, local, advertised, &published);
-    signalling.run();
+    say_ready(&args, &bound, &listeners, certificate.as_ref(), &published);
+    let streams = signalling.run();
     runtime.block_on(async {
+        streams.finish().await;
         // Every record on its way holds a sender; the channel ends when the last is gone.
         if tokio::time::timeout(LAST_RECORDS, written.recv()).await.is_err() {
             tracing::error!("the last call records did not reach the store in {LAST_RECORDS:?}");
@@ -210,13 +218,53 @@ async fn fill_tables(
     Ok(())
 }
 
-/// The address that peers reach us at: as configured, or the bound one, or the one of the default route.
-fn advertised(config: &Config, local: SocketAddr) -> SocketAddr {
-    match config.sip.advertised {
-        Some(address) => SocketAddr::new(address, local.port()),
-        None if local.ip().is_unspecified() => SocketAddr::new(sip_socket::own_address(), local.port()),
-        None => local,
+/// Takes connections, and keeps the certificate up to date.
+fn start_streams(
+    runtime: &tokio::runtime::Runtime,
+    config: &Config,
+    listeners: &Listeners,
+    sender: &Sender<Message>,
+    bound: Vec<Bound>,
+    certificate: Option<&tls::Certificate>,
+) -> anyhow::Result<Streams> {
+    let limit = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
+    let settings = streams::Settings {
+        patience: Patience { idle: config.sip.idle, ..Patience::default() },
+        limits: streams::Limits {
+            connections: limit(config.sip.connections),
+            per_source: limit(config.sip.connections_per_source),
+            ..streams::Limits::default()
+        },
+        listeners: listeners.clone(),
+        ca: config.sip.ca.clone(),
+        names: BTreeMap::new(),
+    };
+    let sender = sender.clone();
+    let report = Arc::new(move |event| sender.send(Message::Stream(event)));
+    let mut streams = Streams::new(settings, runtime.handle().clone(), report);
+    let acceptor = certificate.map(tls::Certificate::acceptor).transpose()?;
+    for bound in bound {
+        streams.listen(bound, acceptor.clone()).context("cannot take connections")?;
     }
+    if let Some(certificate) = certificate {
+        runtime.spawn(certificate.clone().watch());
+        look_on_hang_up(runtime, certificate.clone());
+    }
+    Ok(streams)
+}
+
+/// SIGHUP: the certificate is read again.
+fn look_on_hang_up(runtime: &tokio::runtime::Runtime, certificate: tls::Certificate) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let entered = runtime.enter();
+    let hang_up = signal(SignalKind::hangup());
+    drop(entered);
+    let Ok(mut hang_up) = hang_up else { return tracing::warn!("SIGHUP cannot be caught") };
+    runtime.spawn(async move {
+        while hang_up.recv().await.is_some() {
+            certificate.look();
+        }
+    });
 }
 
 fn start_workers(config: &Config, sender: &Sender<Message>) -> anyhow::Result<Vec<MediaWorker>> {
@@ -298,16 +346,39 @@ fn stop_on_signals(runtime: &tokio::runtime::Runtime, sender: Sender<Message>) {
     });
 }
 
-fn say_ready(args: &Args, local: SocketAddr, advertised: SocketAddr, published: &[(String, String)]) {
+fn say_ready(
+    args: &Args,
+    bound: &[(Transport, SocketAddr)],
+    listeners: &Listeners,
+    certificate: Option<&tls::Certificate>,
+    published: &[(String, String)],
+) {
+    let of =
+        |transport| bound.iter().filter(move |(spoken, _)| *spoken == transport).map(|(_, local)| local.to_string());
+    let (Some((_, local)), Some(first)) = (bound.first(), listeners.iter().next()) else { return };
+    let advertised = first.advertised;
     if args.json {
         let numbers: Vec<_> =
             published.iter().map(|(number, flow)| json!({ "number": number, "flow": flow })).collect();
-        let ready = json!({ "sip": local.to_string(), "advertised": advertised.to_string(), "numbers": numbers });
+        let mut ready = json!({ "sip": local.to_string(), "advertised": advertised.to_string() });
+        for transport in Transport::ALL {
+            ready[transport.name().to_lowercase()] = of(transport).collect();
+        }
+        if let Some(certificate) = certificate {
+            ready["certificate_expires"] = certificate.expires().map(|expires| expires.to_string()).into();
+        }
+        ready["numbers"] = numbers.into();
         return say(&format!("{ready}\n"));
     }
     let host: IpAddr = if local.ip().is_unspecified() { [127, 0, 0, 1].into() } else { local.ip() };
     let port = if local.port() == 5060 { String::new() } else { format!(":{}", local.port()) };
-    let mut text = format!("contesta answers on {local} (SIP over UDP; peers see {advertised})\n");
+    let mut text = format!("contesta answers on {local} (peers see {advertised})\n");
+    for transport in Transport::ALL {
+        let addresses = of(transport).collect::<Vec<_>>().join(", ");
+        if !addresses.is_empty() {
+            text.push_str(&format!("  {:<12} {addresses}\n", transport.name()));
+        }
+    }
     for (number, flow) in published {
         text.push_str(&format!("  {number:<12} {flow}\n"));
     }

@@ -1,13 +1,13 @@
 //! Reads `contesta.toml` over the defaults, all faults at once.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Audio, CalledFrom, Config, Digest, LogFormat, Network, NoStore, Strangers, Trunk};
+use super::{Audio, CalledFrom, Config, Digest, LogFormat, Network, NoStore, Trunk, sip};
 use crate::audio::Codec;
 use crate::document::{self, Fields, Place};
 use crate::fault::{Fault, SourceFile};
@@ -27,7 +27,7 @@ pub fn load(source: &SourceFile) -> Result<Config, Vec<Fault>> {
     let (mut config, mut faults) = (Config::default(), Vec::new());
     let root = document::parse(source, &mut faults);
     if let Some(mut fields) = Place::new(source, &root).fields(&mut faults) {
-        section(&mut fields, "sip", &mut faults, |fields, faults| sip(fields, &mut config, faults));
+        section(&mut fields, "sip", &mut faults, |fields, faults| sip::read(fields, &mut config.sip, faults));
         section(&mut fields, "registrar", &mut faults, |fields, faults| registrar(fields, &mut config, faults));
         section(&mut fields, "guard", &mut faults, |fields, faults| guard(fields, &mut config, faults));
         section(&mut fields, "rtp", &mut faults, |fields, faults| rtp(fields, &mut config, faults));
@@ -59,14 +59,6 @@ fn section(
         body(&mut fields, faults);
         fields.finish(faults);
     }
-}
-
-fn sip(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) {
-    let listen = fields.optional("listen");
-    set(&mut config.sip.listen, parsed::<SocketAddr>(listen, "an address and port like \"0.0.0.0:5060\"", faults));
-    config.sip.advertised = advertised(fields, faults);
-    let strangers = [("refuse", Strangers::Refuse), ("ignore", Strangers::Ignore)];
-    set(&mut config.sip.strangers, one_of(fields.optional("strangers"), &strangers, faults));
 }
 
 fn registrar(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) {
@@ -230,7 +222,7 @@ fn codecs(place: Option<Place<'_>>, faults: &mut Vec<Fault>) -> Vec<Codec> {
     codecs
 }
 
-fn advertised(fields: &mut Fields<'_>, faults: &mut Vec<Fault>) -> Option<IpAddr> {
+pub(super) fn advertised(fields: &mut Fields<'_>, faults: &mut Vec<Fault>) -> Option<IpAddr> {
     let place = fields.optional("advertised")?;
     let address: IpAddr = parsed(Some(place), "an IP address like \"203.0.113.7\"", faults)?;
     if address.is_unspecified() {
@@ -240,7 +232,7 @@ fn advertised(fields: &mut Fields<'_>, faults: &mut Vec<Fault>) -> Option<IpAddr
 }
 
 /// Longer than nothing, and at most a day.
-fn waiting(fields: &mut Fields<'_>, key: &'static str, faults: &mut Vec<Fault>) -> Option<Duration> {
+pub(super) fn waiting(fields: &mut Fields<'_>, key: &'static str, faults: &mut Vec<Fault>) -> Option<Duration> {
     let (place, duration) = at_most_a_day(fields, key, faults)?;
     if duration.is_zero() {
         faults.push(place.fault(format!("«{key}» must be longer than nothing")));
@@ -270,7 +262,7 @@ fn parsed<T: FromStr>(place: Option<Place<'_>>, expected: &str, faults: &mut Vec
     value
 }
 
-fn one_of<T: Copy>(place: Option<Place<'_>>, known: &[(&str, T)], faults: &mut Vec<Fault>) -> Option<T> {
+pub(super) fn one_of<T: Copy>(place: Option<Place<'_>>, known: &[(&str, T)], faults: &mut Vec<Fault>) -> Option<T> {
     let place = place?;
     let text = place.text(faults)?;
     let found = known.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
@@ -282,7 +274,7 @@ fn one_of<T: Copy>(place: Option<Place<'_>>, known: &[(&str, T)], faults: &mut V
     found
 }
 
-fn set<T>(setting: &mut T, value: Option<T>) {
+pub(super) fn set<T>(setting: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *setting = value;
     }
@@ -320,7 +312,7 @@ mod tests {
             media: config.media.clone(),
             guard: super::super::Guard { calls: config.guard.calls, ..Config::default().guard },
             key: config.key.clone(),
-            sip: super::super::Sip { advertised: config.sip.advertised, ..Config::default().sip },
+            sip: super::super::Sip { advertised: config.sip.advertised, ..super::super::Sip::default() },
             ..Config::default()
         };
         assert_eq!(config, expected);
@@ -341,7 +333,8 @@ mod tests {
              [[trunks]]\nname = 'office'\nsources = ['10.0.0.0/8']\nadvertised = '10.0.0.5'\n",
         )
         .unwrap();
-        assert_eq!((config.sip.listen.port(), config.rtp.ports, config.limits.calls), (5070, (30_000, 30_100), 10));
+        assert_eq!((config.sip.listen[0].port(), config.rtp.ports, config.limits.calls), (5070, (30_000, 30_100), 10));
+        assert_eq!(config.sip.tcp(), config.sip.listen);
         let registrar = &config.registrar;
         assert_eq!((registrar.realm.as_str(), registrar.digest, registrar.contacts), ("call.example", Digest::Both, 2));
         assert_eq!((registrar.max_expires.as_secs(), registrar.sources.len()), (3_600, 1));
@@ -364,6 +357,41 @@ mod tests {
         assert_eq!(advertised("198.51.100.9").as_deref(), Some("203.0.113.7"));
     }
 
+    #[test]
+    fn several_addresses_of_each_kind_are_read() {
+        let config = read(
+            "[sip]\nlisten = ['0.0.0.0:5060', '[::]:5060']\nlisten_tcp = []\nlisten_tls = '0.0.0.0:5061'\n\
+             listen_ws = ['127.0.0.1:8080']\nlisten_wss = ['0.0.0.0:8443', '[::]:8443']\ncertificate = 'chain.pem'\nkey = 'key.pem'\n\
+             ca = 'office.pem'\nconnections = 100\nconnections_per_source = 4\nidle = '5m'",
+        );
+        let sip = config.unwrap().sip;
+        let counts = [&sip.listen, sip.tcp(), &sip.listen_tls, &sip.listen_ws, &sip.listen_wss].map(<[_]>::len);
+        assert_eq!(counts, [2, 0, 1, 1, 2]);
+        let identity = super::super::Identity { certificate: "chain.pem".into(), key: "key.pem".into() };
+        assert_eq!((sip.identity, sip.ca), (Some(identity), Some("office.pem".into())));
+        assert_eq!((sip.connections, sip.connections_per_source, sip.idle.as_secs()), (100, 4, 300));
+    }
+
+    #[test]
+    fn every_slip_among_the_listeners_is_shown() {
+        let source = SourceFile {
+            path: "contesta.toml".into(),
+            text: "[sip]\nlisten = ['0.0.0.0:5060', '0.0.0.0:5060', ':5060']\nlisten_tls = '0.0.0.0:5060'\n\
+                   listen_ws = ['0.0.0.0:5061', '0.0.0.0:8443']\nlisten_wss = ['0.0.0.0:8443', '[::]:5060']\nidle = '0s'\n\
+                   connections = 0\n"
+                .into(),
+        };
+        insta::assert_snapshot!(render_all(&load(&source).unwrap_err(), &[source]));
+        for (text, expected) in [
+            ("certificate = 'a'", "a certificate needs its «key»"),
+            ("key = 'a'", "a key needs its «certificate»"),
+            ("listen = []", "nobody can call where nothing listens"),
+        ] {
+            let faults = read(&format!("[sip]\n{text}")).unwrap_err();
+            assert_eq!(faults.iter().map(|fault| fault.message.as_str()).collect::<Vec<_>>(), [expected]);
+        }
+    }
+
     /// A moment so far away cannot be written as one: the engine would stop at its first call.
     #[test]
     fn nothing_is_waited_for_longer_than_a_day() {
@@ -372,6 +400,7 @@ mod tests {
             ("limits", "max_call"),
             ("limits", "max_hold"),
             ("rtp", "silence"),
+            ("sip", "idle"),
             ("guard", "block"),
             ("guard", "window"),
             ("registrar", "max_expires"),

@@ -4,7 +4,7 @@
 //! lies in `flows/`, not here.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -17,10 +17,12 @@ use crate::sdp::Terms;
 
 mod load;
 pub mod network;
+mod sip;
 
 pub use crate::operator::Digest;
 pub use load::load;
 pub use network::Network;
+pub use sip::{Identity, Sip, Strangers};
 
 /// The settings of one machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,26 +49,6 @@ pub struct Config {
     pub trunks: Vec<Trunk>,
     /// `[log]`
     pub log: Log,
-}
-
-/// Where SIP is spoken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sip {
-    /// The UDP address to listen at.
-    pub listen: SocketAddr,
-    /// The address that far ends reach us at, when it is not the one they send to: behind a NAT.
-    pub advertised: Option<IpAddr>,
-    /// What a request from an address of no trunk gets.
-    pub strangers: Strangers,
-}
-
-/// What a request from an address of no trunk gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strangers {
-    /// 403 Forbidden.
-    Refuse,
-    /// Nothing at all: a scanner learns nothing.
-    Ignore,
 }
 
 /// What agents' phones are granted; the phones themselves are in `flows/<operator>/agents.toml`.
@@ -247,11 +229,7 @@ impl Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            sip: Sip {
-                listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5060)),
-                advertised: None,
-                strangers: Strangers::Refuse,
-            },
+            sip: Sip::default(),
             registrar: Registrar {
                 realm: "contesta".to_owned(),
                 digest: Digest::Md5,

@@ -48,7 +48,7 @@ pub fn settings(config: Option<&Path>, overrides: &Overrides) -> anyhow::Result<
 fn settle(mut config: Config, variable: Option<&str>, overrides: &Overrides) -> anyhow::Result<Config> {
     let named = config.store != config.default_store();
     if let Some(sip) = overrides.sip {
-        config.sip.listen = sip;
+        config.sip.listen = vec![sip];
     }
     let folders = [
         (&mut config.paths.data, &overrides.data),
@@ -130,7 +130,7 @@ mod tests {
         };
         let config = settle(config::load(&source).unwrap(), None, &overrides).unwrap();
         assert_eq!(
-            (config.sip.listen.port(), config.paths.flows, config.paths.prompts),
+            (config.sip.listen[0].port(), config.paths.flows, config.paths.prompts),
             (0, "mine".into(), "b".into())
         );
     }

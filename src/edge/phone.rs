@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::dtmf::Digit;
 use crate::edge::clock;
-use crate::edge::poll;
+use crate::edge::poll::Poll;
 use crate::edge::refusal_text;
 use crate::edge::rtp_socket::{self, RtpSocket};
 use crate::edge::sip_socket::SipSocket;
@@ -103,7 +103,7 @@ const IMPATIENT_SAMPLES: usize = 1_600;
 /// # Errors
 /// When no socket can be had. What the far end does is no error: it stands in the report.
 pub fn call(script: Script, mut ids: Ids) -> io::Result<Report> {
-    let sip = SipSocket::bind(SocketAddr::new(script.address, 0))?;
+    let sip = SipSocket::bind(SocketAddr::new(script.address, 0), false)?;
     let rtp = RtpSocket::open(script.address, None, 0)?;
     let rtp_address = rtp.local();
     let began = clock::now().instant;
@@ -213,13 +213,14 @@ impl Phone {
         };
         self.leg = self.user_agent.invite(self.began, invite, &mut actions);
         self.act(&mut actions);
+        let mut poll = Poll::new([self.sip.descriptor(), self.rtp.descriptor()]);
         while self.report.ended.is_none() {
             let frame = self.line.as_ref().map(|line| line.next_frame);
             let timer = self.user_agent.poll_timeout().map(|(at, _)| at);
             let limit = self.began + self.script.longest;
             let limit = self.hung_up.map_or(limit, |at| at + LAST_WORDS);
             let wake = [frame, timer, Some(limit)].into_iter().flatten().min();
-            poll::wait([self.sip.descriptor(), self.rtp.descriptor()], wake);
+            poll.wait(wake);
             let now = clock::now().instant;
             while let Some((source, datagram)) = self.sip.receive() {
                 self.report.refusal = refusal_text::of(&datagram).or(self.report.refusal.take());

@@ -1,4 +1,4 @@
-//! The only loop: it sleeps on the SIP socket and the inbox, hands what it finds to the exchange with the time, and does
+//! The only loop: it sleeps on the SIP sockets and the inbox, hands what it finds to the exchange with the time, and does
 //! what the exchange asks. It never waits for anything else.
 
 use std::convert::Infallible;
@@ -6,27 +6,29 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::call::CallRecord;
 use crate::config::Config;
 use crate::edge::clock;
 use crate::edge::inbox::{Inbox, Sender};
 use crate::edge::leg_media::{LegMedia, Lost};
-use crate::edge::poll;
+use crate::edge::poll::Poll;
 use crate::edge::preparation::Preparation;
 use crate::edge::recordings::{Order, Recordings};
 use crate::edge::registrations::Registrations;
 use crate::edge::rtp_socket::RtpSocket;
 use crate::edge::sip_socket::SipSocket;
+use crate::edge::streams::{self, Arrival, Parcel, Streams};
 use crate::exchange::{Exchange, Input, Output};
 use crate::flow::{Answer, Request, RequestId};
 use crate::ids::{Ids, LegId};
 use crate::media::{self, RecordingReport};
 use crate::now::Now;
 use crate::service::Services;
-use crate::sip::Peer;
+use crate::sip::{Flow, Listeners, Peer, Transport};
 use crate::store::{RegistrationChange, Store};
 
 /// What other threads put into the inbox.
@@ -34,6 +36,8 @@ use crate::store::{RegistrationChange, Store};
 pub enum Message {
     /// For the exchange.
     Input(Input),
+    /// From a connection.
+    Stream(streams::Event),
     /// A signal: the first drains, the second hangs up at once.
     Stop,
 }
@@ -51,8 +55,12 @@ pub struct Drain {
 pub struct Signalling {
     /// The engine.
     pub exchange: Exchange,
-    /// SIP over UDP.
-    pub socket: SipSocket,
+    /// SIP over UDP; the number of a socket is that of its listener.
+    pub sockets: Vec<SipSocket>,
+    /// SIP over everything else.
+    pub streams: Streams,
+    /// Where peers reach us.
+    pub listeners: Listeners,
     /// Reports of workers, answers of tasks, signals.
     pub inbox: Inbox<Message>,
     /// For tasks that will answer.
@@ -113,8 +121,11 @@ const STRANGE_EVERY: Duration = Duration::from_secs(60);
 const RETRY_AFTER_SECONDS: u32 = 30;
 
 impl Signalling {
-    /// Runs until a [`Message::Stop`] has been carried out: when the last call is over, or its time is up.
-    pub fn run(mut self) {
+    /// Runs until a [`Message::Stop`] has been carried out: when the last call is over, or its time is up. What the connections
+    /// have still to write comes back with them.
+    pub fn run(mut self) -> Streams {
+        let sockets = self.sockets.iter().map(SipSocket::descriptor);
+        let mut poll = Poll::new(sockets.chain([self.inbox.descriptor()]));
         let mut outputs: Vec<Output> = Vec::new();
         let mut life = Life::Serving;
         let mut dropped = 0;
@@ -125,13 +136,18 @@ impl Signalling {
             let again = self.legs.close_lost().then(|| clock::now().instant + CLOSE_AGAIN);
             // Overload is noticed on media threads, which ring no bell for it.
             let look = (self.exchange.calls() > 0).then(|| clock::now().instant + LOOK_EVERY);
-            let wake = [timer, again, look, life.deadline()].into_iter().flatten().min();
-            poll::wait([self.socket.descriptor(), self.inbox.descriptor()], wake);
+            let wake = [timer, again, look, life.deadline(), self.streams.poll_timeout()].into_iter().flatten().min();
+            poll.wait(wake);
 
             // Priority 1: what workers, tasks and signals say.
             for message in self.inbox.take(BATCH) {
                 match message {
                     Message::Input(input) => self.tell(input, &mut outputs),
+                    Message::Stream(event) => {
+                        if let Some(arrival) = self.streams.handle(event) {
+                            self.tell(input_of(arrival), &mut outputs);
+                        }
+                    }
                     Message::Stop => self.stop(&mut life, &mut outputs),
                 }
             }
@@ -141,14 +157,21 @@ impl Signalling {
             }
             strange.tell(self.legs.packets_strange());
             // Priority 2: the network.
-            for _ in 0..BATCH {
-                let Some((source, bytes)) = self.socket.receive() else { break };
-                self.tell(Input::Message { source: Peer::udp(source), bytes }, &mut outputs);
+            for listener in 0..self.sockets.len() {
+                for _ in 0..BATCH {
+                    let Some((source, bytes)) = self.sockets.get_mut(listener).and_then(SipSocket::receive) else {
+                        break;
+                    };
+                    let flow = Flow { listener: u16::try_from(listener).unwrap_or_default(), connection: 0 };
+                    let source = Peer { flow: Some(flow), ..Peer::udp(source) };
+                    self.tell(Input::Message { source, bytes }, &mut outputs);
+                }
             }
             // Priority 3: what is due.
             let now = clock::now();
             self.exchange.handle_timeout(now, &mut outputs);
             self.carry_out(now, &mut outputs);
+            self.streams.sweep(now.instant, || self.exchange.flows_in_use());
             if self.inbox.dropped() > dropped {
                 error!("the inbox was full: {} messages were dropped", self.inbox.dropped() - dropped);
                 dropped = self.inbox.dropped();
@@ -167,6 +190,7 @@ impl Signalling {
                 Life::Draining { .. } | Life::HangingUp { .. } => {}
             }
         }
+        self.streams
     }
 
     fn stop(&mut self, life: &mut Life, outputs: &mut Vec<Output>) {
@@ -201,7 +225,11 @@ impl Signalling {
             let mut next = Vec::new();
             for output in outputs.drain(..) {
                 match output {
-                    Output::Send { destination, bytes } => self.socket.send(destination.address, &bytes),
+                    Output::Send { destination, bytes } => {
+                        if let Some(arrival) = self.send(destination, bytes) {
+                            self.exchange.handle(now, input_of(arrival), &mut next);
+                        }
+                    }
                     Output::OpenMedia { leg, peer, shared } => {
                         let local = self.open(leg, peer, shared).map_err(|error| error.to_string());
                         self.exchange.handle(now, Input::MediaOpened { leg, local }, &mut next);
@@ -260,6 +288,20 @@ impl Signalling {
         }
     }
 
+    /// Sends a message by the way it should go. What no connection takes comes back.
+    fn send(&mut self, destination: Peer, bytes: Bytes) -> Option<Arrival> {
+        if destination.transport != Transport::Udp {
+            return self.streams.send(Parcel { destination, bytes });
+        }
+        let number = destination.flow.map(|flow| flow.listener).or_else(|| self.listeners.towards(&destination));
+        let socket = self.sockets.get(usize::from(number.unwrap_or_default())).or(self.sockets.first());
+        match socket {
+            Some(socket) => socket.send(destination.address, &bytes),
+            None => debug!(peer = %destination, "a datagram was not sent: we do not listen on UDP"),
+        }
+        None
+    }
+
     /// A place for a leg to receive at, and the address that `peer` should send to: as configured for its trunk, or else the bound one; of a
     /// socket that is bound to every address, loopback for a neighbour on this machine.
     fn open(&mut self, leg: LegId, peer: IpAddr, shared: Option<SocketAddr>) -> std::io::Result<SocketAddr> {
@@ -309,6 +351,15 @@ impl Signalling {
             }
             drop(writing);
         });
+    }
+}
+
+/// What a connection has to say, in the exchange's words.
+fn input_of(arrival: Arrival) -> Input {
+    match arrival {
+        Arrival::Message { source, bytes } => Input::Message { source, bytes },
+        Arrival::Undelivered(Parcel { destination, bytes }, _) => Input::Undelivered { destination, bytes },
+        Arrival::Closed(flow) => Input::Disconnected(flow),
     }
 }
 

@@ -21,14 +21,17 @@ pub struct SipSocket {
 }
 
 impl SipSocket {
-    /// Binds `address`; port 0 takes a free one.
+    /// Binds `address`; port 0 takes a free one; `only_v6` leaves IPv4 to another socket at the same port.
     ///
     /// # Errors
     /// When the address is taken or not ours.
-    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+    pub fn bind(address: SocketAddr, only_v6: bool) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         // The kernel may grant less; a smaller buffer works, it only drops sooner under a flood.
         let _granted = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
+        if address.is_ipv6() {
+            socket.set_only_v6(only_v6)?;
+        }
         socket.bind(&address.into())?;
         socket.set_nonblocking(true)?;
         Ok(Self { socket: socket.into(), buffer: vec![0; DATAGRAM_BYTES_MAX] })
@@ -81,15 +84,15 @@ pub fn address_towards(far: SocketAddr) -> io::Result<IpAddr> {
     Ok(probe.local_addr()?.ip())
 }
 
-/// The address of this machine that a far end would see: the one its default route uses, or loopback without a route.
+/// The address of this machine that a far end of this family would see: the one its default route uses, or loopback without a route.
 /// Nothing is sent.
 #[must_use]
-pub fn own_address() -> IpAddr {
-    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let probe = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
-        // 192.0.2.0/24 is reserved for documentation (RFC 5737): connecting a datagram socket sends nothing.
-        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
-        socket.local_addr()
-    });
-    probe.map_or(loopback, |address| address.ip())
+pub fn own_address(v6: bool) -> IpAddr {
+    // Addresses that are reserved for documentation (RFC 5737, RFC 3849): connecting a datagram socket sends nothing.
+    let (far, loopback): (IpAddr, IpAddr) = if v6 {
+        (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(), Ipv6Addr::LOCALHOST.into())
+    } else {
+        (Ipv4Addr::new(192, 0, 2, 1).into(), Ipv4Addr::LOCALHOST.into())
+    };
+    address_towards(SocketAddr::new(far, 9)).unwrap_or(loopback)
 }
