@@ -165,13 +165,13 @@ fn a_call_that_cannot_be_made_is_not_begun() {
     let folder = elsewhere();
     for (args, expected) in [
         (
-            vec!["sips:*2363@127.0.0.1:9"],
-            "«sips:*2363@127.0.0.1:9» cannot be called: test calls go over UDP, to sip: addresses",
+            vec!["sips:*2363@127.0.0.1:9;transport=udp"],
+            "«sips:*2363@127.0.0.1:9;transport=udp» asks for udp: test calls go over UDP, TCP and TLS",
         ),
-        (vec!["tel:2226057239"], "«tel:2226057239» cannot be called: test calls go over UDP, to sip: addresses"),
+        (vec!["tel:2226057239"], "«tel:2226057239» cannot be called: test calls go to sip: and sips: addresses"),
         (
-            vec!["sip:*2363@127.0.0.1:9;transport=TCP"],
-            "«sip:*2363@127.0.0.1:9;transport=TCP» asks for tcp: test calls go over UDP",
+            vec!["sip:*2363@127.0.0.1:9;transport=WS"],
+            "«sip:*2363@127.0.0.1:9;transport=WS» asks for WS: test calls go over UDP, TCP and TLS",
         ),
         (vec!["sip:*2363@127.0.0.1:9", "--wav", "no/such/folder/heard.wav"], "cannot write no/such/folder/heard.wav: "),
     ] {

@@ -484,3 +484,23 @@ fn a_certificate_is_replaced_while_connections_go_on() {
     handle.block_on(before.read_exact(&mut answer)).unwrap();
     assert_eq!(answer, INFO.as_bytes(), "a connection from before goes on");
 }
+
+/// A browser's way: WebSocket within TLS.
+#[test]
+fn a_secure_websocket_carries_messages_both_ways() {
+    let folder = tempfile::tempdir().unwrap();
+    let (identity, _) = write_certificate(folder.path(), "ours");
+    let certificate = tls::Certificate::load(identity.clone()).unwrap();
+    let mut edge = Edge::new(&[Transport::Wss], Patience::default(), Limits::default(), Some(&certificate));
+    let handle = edge.runtime.handle().clone();
+    let address = edge.addresses[0];
+    let mut request = format!("wss://{address}/").into_client_request().unwrap();
+    request.headers_mut().insert("Sec-WebSocket-Protocol", "sip".parse().unwrap());
+    let (stream, _) = handle.block_on(secure(address, &identity.certificate)).unwrap();
+    let (mut socket, _) = handle.block_on(tokio_tungstenite::client_async(request, stream)).unwrap();
+    handle.block_on(socket.send(Message::Text(OPTIONS.into()))).unwrap();
+    let (source, text) = edge.message();
+    assert_eq!((source.transport, text.as_str()), (Transport::Wss, OPTIONS));
+    edge.send(source, INFO);
+    assert_eq!(handle.block_on(socket.next()).unwrap().unwrap(), Message::Text(INFO.into()));
+}

@@ -209,7 +209,9 @@ fn script(server: SocketAddr, disturbance: Disturbance) -> Script {
     let longest = Duration::from_millis(disturbance.latest_kill_ms() + 300);
     Script {
         target: format!("sip:900@{server}"),
-        destination: server,
+        destination: contesta::sip::Peer::udp(server),
+        name: None,
+        ca: None,
         from: "5512345678".into(),
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         terms: Terms { codecs: vec![Codec::Pcmu], srtp: SrtpPolicy::Off, ..Terms::default() },

@@ -123,7 +123,9 @@ fn script(server: SocketAddr, number: &str, keys: &str, longest: Duration) -> Sc
     let digits: Vec<Digit> = keys.chars().filter_map(Digit::from_char).collect();
     Script {
         target: format!("sip:{number}@{server}"),
-        destination: server,
+        destination: contesta::sip::Peer::udp(server),
+        name: None,
+        ca: None,
         from: "5512345678".into(),
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         terms: Terms { codecs: vec![Codec::Pcmu], srtp: SrtpPolicy::Off, ..Terms::default() },

@@ -23,13 +23,15 @@ use crate::edge::prompt_audio::PromptAudio;
 use crate::edge::sip_socket::address_towards;
 use crate::rtp::srtp::Suite;
 use crate::sip::uri::{Host, Scheme, Uri};
+use crate::sip::{Peer, Transport};
 
 /// Calls a number like a caller, presses keys, and tells what it heard.
 ///
 /// The prompts are recognised by their audio, so the names are right for a contesta that plays the same files.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Whom to call, as `sip:*2363@127.0.0.1` or `sip:*2363@127.0.0.1:5070`.
+    /// Whom to call, as `sip:*2363@127.0.0.1`, `sip:*2363@127.0.0.1:5070`, `'sip:*2363@127.0.0.1;transport=tcp'` or, over TLS,
+    /// `sips:*2363@pbx.example.com`.
     pub uri: String,
     /// Keys to press: groups separated by commas, each pressed when the far end has been heard and falls quiet; a group that
     /// begins with `!` is pressed as soon as something is heard, through the prompt.
@@ -57,6 +59,9 @@ pub struct Args {
     pub wav: PathBuf,
     #[command(flatten)]
     folders: FoldersArgs,
+    /// Certificates to trust for TLS, a PEM file; without it, those that the system trusts.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -82,12 +87,15 @@ struct HeardPrompt {
 /// # Errors
 /// When the arguments make no call, no socket can be had, the WAV cannot be written, or the call was not answered.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let (target, destination) = destination(&args.uri)?;
+    let FarEnd { target, peer, name: host } = far_end(&args.uri)?;
+    let destination = peer.address;
     let address = address_towards(destination).with_context(|| format!("there is no way to {destination}"))?;
     check_writable(&args.wav).with_context(|| format!("cannot write {}", args.wav.display()))?;
     let script = Script {
         target,
-        destination,
+        destination: peer,
+        name: host,
+        ca: args.ca.clone(),
         from: args.from.clone(),
         address,
         terms: args.audio.terms(),
@@ -111,6 +119,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     } else {
         print(&args, &report, &heard, folio.as_ref());
     }
+    if let (Some(why), 0 | 503) = (&report.unreachable, report.status) {
+        bail!("no connection to {peer}: {why}");
+    }
     match (report.status, report.keys_left) {
         (200, _) if report.agreed.is_none() => {
             bail!("the call was answered with audio that cannot be used: {}", report.refusal.unwrap_or_default())
@@ -126,29 +137,54 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-/// The target of a call with the address that its INVITE goes to; without a port 5060.
+/// Whom a test call goes to.
+pub(super) struct FarEnd {
+    /// The Request-URI.
+    target: String,
+    /// Where the INVITE goes, and over what.
+    peer: Peer,
+    /// The host, when it is a name: its certificate must hold it.
+    name: Option<String>,
+}
+
+/// The target of a call over UDP, with the address that its INVITE goes to.
 pub(super) fn destination(uri: &str) -> anyhow::Result<(String, SocketAddr)> {
+    let FarEnd { target, peer, .. } = far_end(uri)?;
+    match peer.transport {
+        Transport::Udp => Ok((target, peer.address)),
+        other @ (Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss) => {
+            bail!("«{uri}» asks for {}: a crowd calls over UDP", other.name())
+        }
+    }
+}
+
+/// Reads a URI, and looks its host up; without a port the transport's own.
+fn far_end(uri: &str) -> anyhow::Result<FarEnd> {
     let parsed = Uri::parse(uri.as_bytes())
         .map_err(|error| anyhow::anyhow!("«{uri}» is no SIP address ({error}): write sip:*2363@127.0.0.1"))?;
-    if parsed.scheme != Scheme::Sip {
-        bail!("«{uri}» cannot be called: test calls go over UDP, to sip: addresses");
+    if !matches!(parsed.scheme, Scheme::Sip | Scheme::Sips) {
+        bail!("«{uri}» cannot be called: test calls go to sip: and sips: addresses");
     }
-    let parameters = String::from_utf8_lossy(parsed.parameters).to_lowercase();
-    let transport = parameters.split(';').find_map(|parameter| parameter.strip_prefix("transport="));
-    if let Some(transport) = transport.filter(|transport| *transport != "udp") {
-        bail!("«{uri}» asks for {transport}: test calls go over UDP");
-    }
+    let transport = match Transport::of_uri(&parsed) {
+        Ok(Some(transport @ (Transport::Udp | Transport::Tcp | Transport::Tls))) => transport,
+        Ok(None) => Transport::Udp,
+        Ok(Some(other)) => bail!("«{uri}» asks for {}: test calls go over UDP, TCP and TLS", other.name()),
+        Err(other) => {
+            bail!("«{uri}» asks for {}: test calls go over UDP, TCP and TLS", String::from_utf8_lossy(other))
+        }
+    };
     let host = match &parsed.host {
         Some(Host::Name(name)) => String::from_utf8_lossy(name).into_owned(),
         Some(host) => host.address().map(|address| address.to_string()).unwrap_or_default(),
         None => bail!("«{uri}» names no host: write sip:*2363@127.0.0.1"),
     };
-    let address = (host.as_str(), parsed.port.unwrap_or(5060))
+    let address = (host.as_str(), parsed.port.unwrap_or(transport.default_port()))
         .to_socket_addrs()
         .with_context(|| format!("cannot find the host «{host}»"))?
         .next()
         .with_context(|| format!("the host «{host}» has no address"))?;
-    Ok((uri.to_owned(), address))
+    let name = matches!(parsed.host, Some(Host::Name(_))).then_some(host);
+    Ok(FarEnd { target: uri.to_owned(), peer: Peer::new(transport, address), name })
 }
 
 /// Finds out before the call whether its recording can be kept. What stands there stays as it is.

@@ -101,6 +101,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let (sender, inbox) = inbox(INBOX_CAPACITY).context("cannot make the inbox")?;
     let Listening { sockets, streams: bound_streams, listeners, bound } = listening;
     let local_address = bound.first().map_or(IpAddr::from([127, 0, 0, 1]), |(_, local)| local.ip());
+    let other_family =
+        bound.iter().map(|(_, local)| local.ip()).find(|local| local.is_ipv4() != local_address.is_ipv4());
     let streams = start_streams(&runtime, &config, &listeners, &sender, bound_streams, certificate.as_ref())?;
     let workers = start_workers(&config, &sender)?;
     let mut preparation = Preparation::start(clips).context("cannot start the prompts' thread")?;
@@ -135,7 +137,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         preparation,
         recordings,
         rtp_address: config.rtp.address.unwrap_or(local_address),
+        rtp_address_other: config.rtp.address.is_none().then_some(other_family).flatten(),
         own_address: sip_socket::own_address(local_address.is_ipv6()),
+        own_address_other: sip_socket::own_address(local_address.is_ipv4()),
         config,
         ids: entropy::ids()?,
         services: Arc::new(Services::new(store.clone(), operators, key)),

@@ -3,32 +3,42 @@
 //! It listens before it presses: a group of keys goes out when the far end has been heard and has then been quiet for
 //! `patience`, or, for a group that barges in, as soon as something is heard.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rustls::pki_types::ServerName;
 
 use crate::dtmf::Digit;
 use crate::edge::clock;
+use crate::edge::inbox::{self, inbox};
 use crate::edge::poll::Poll;
 use crate::edge::refusal_text;
 use crate::edge::rtp_socket::{self, RtpSocket};
 use crate::edge::sip_socket::SipSocket;
+use crate::edge::streams::{self, Arrival, Event as StreamEvent, Limits, Parcel, Patience, Streams};
 use crate::ids::{Ids, LegId};
 use crate::media::{Leg, LegSettings, Listener, MAX_PACKET};
 use crate::sdp::{self, Local, Negotiated, Offered, Terms};
 use crate::sip::user_agent::Settings;
-use crate::sip::{Action, EndCause, Event, Invite, Peer, UserAgent};
+use crate::sip::{self, Action, EndCause, Event, Invite, Listeners, Peer, Transport, UserAgent};
 
 /// How a test call goes.
 #[derive(Clone, Debug)]
 pub struct Script {
     /// Request-URI (`sip:*2363@127.0.0.1:5060`).
     pub target: String,
-    /// Where the INVITE goes.
-    pub destination: SocketAddr,
+    /// Where the INVITE goes, and over what: UDP, TCP or TLS.
+    pub destination: Peer,
+    /// The name that the far end's certificate must hold; `None`: its address.
+    pub name: Option<String>,
+    /// Certificates that are trusted; `None`: those of the system.
+    pub ca: Option<PathBuf>,
     /// From user; empty calls anonymously.
     pub from: String,
     /// Our own address.
@@ -59,6 +69,8 @@ pub struct Group {
 pub struct Report {
     /// The final status of the INVITE: 200, or why not.
     pub status: u16,
+    /// Why no connection could be made, or kept.
+    pub unreachable: Option<String>,
     /// What the far end said of its refusal ([`refusal_text`]).
     pub refusal: Option<String>,
     /// INVITE sent to 200 received.
@@ -103,7 +115,7 @@ const IMPATIENT_SAMPLES: usize = 1_600;
 /// # Errors
 /// When no socket can be had. What the far end does is no error: it stands in the report.
 pub fn call(script: Script, mut ids: Ids) -> io::Result<Report> {
-    let sip = SipSocket::bind(SocketAddr::new(script.address, 0), false)?;
+    let (wire, listeners) = Wire::open(&script)?;
     let rtp = RtpSocket::open(script.address, None, 0)?;
     let rtp_address = rtp.local();
     let began = clock::now().instant;
@@ -111,9 +123,9 @@ pub fn call(script: Script, mut ids: Ids) -> io::Result<Report> {
     let local = Local { address: rtp.local(), session: ids.next_u64() >> 2, version: 1, terms: &script.terms };
     let offered = sdp::offer(&local, None, &mut ids);
     let mut phone = Phone {
-        user_agent: UserAgent::new(Settings::new(sip.local()?), ids),
+        user_agent: UserAgent::new(Settings::at(listeners), ids),
         leg: LegId(0),
-        sip,
+        wire,
         rtp,
         inbox: rtp_socket::Inbox::new(),
         offered,
@@ -121,6 +133,7 @@ pub fn call(script: Script, mut ids: Ids) -> io::Result<Report> {
         listened_from: 0,
         report: Report {
             status: 0,
+            unreachable: None,
             refusal: None,
             answered_after: None,
             audio_after: None,
@@ -145,7 +158,7 @@ struct Phone {
     script: Script,
     user_agent: UserAgent,
     leg: LegId,
-    sip: SipSocket,
+    wire: Wire,
     rtp: RtpSocket,
     inbox: rtp_socket::Inbox,
     offered: Offered,
@@ -159,6 +172,89 @@ struct Phone {
     hung_up: Option<Instant>,
     /// For our stream's identity.
     random: [u64; 2],
+}
+
+/// What the call's SIP goes over.
+enum Wire {
+    Datagrams(SipSocket),
+    Connection(Box<Connection>),
+}
+
+/// What a call over TCP or TLS needs.
+struct Connection {
+    streams: Streams,
+    inbox: inbox::Inbox<StreamEvent>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+/// Events of the one connection that may wait for the phone.
+const EVENTS_MAX: usize = 1_024;
+
+impl Wire {
+    /// Opens what the call needs; nothing is connected yet.
+    fn open(script: &Script) -> io::Result<(Self, Listeners)> {
+        let transport = script.destination.transport;
+        let own = |port| sip::Listener { transport, advertised: SocketAddr::new(script.address, port) };
+        if transport == Transport::Udp {
+            let socket = SipSocket::bind(SocketAddr::new(script.address, 0), false)?;
+            let listeners = Listeners::new(own(socket.local()?.port()), []);
+            return Ok((Self::Datagrams(socket), listeners));
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        // Over TCP the far end may connect to us, as when our own connection breaks; without a certificate nobody can by TLS.
+        let bound = match transport {
+            Transport::Tcp => Some(streams::bind(SocketAddr::new(script.address, 0), false, transport, 0)?),
+            Transport::Udp | Transport::Tls | Transport::Ws | Transport::Wss => None,
+        };
+        let port = bound.as_ref().map_or(transport.default_port(), |bound| bound.local().port());
+        let listeners = Listeners::new(own(port), []);
+        let name = script.name.clone().and_then(|name| ServerName::try_from(name).ok());
+        let settings = streams::Settings {
+            patience: Patience::default(),
+            limits: Limits { unread: EVENTS_MAX, ..Limits::default() },
+            listeners: listeners.clone(),
+            ca: script.ca.clone(),
+            names: name.map(|name| (script.destination.address, name)).into_iter().collect::<BTreeMap<_, _>>(),
+        };
+        let (sender, inbox) = inbox(EVENTS_MAX)?;
+        let report = Arc::new(move |event| sender.send(event));
+        let mut streams = Streams::new(settings, runtime.handle().clone(), report);
+        if let Some(bound) = bound {
+            streams.listen(bound, None)?;
+        }
+        Ok((Self::Connection(Box::new(Connection { streams, inbox, _runtime: runtime })), listeners))
+    }
+
+    fn descriptor(&self) -> RawFd {
+        match self {
+            Self::Datagrams(socket) => socket.descriptor(),
+            Self::Connection(connection) => connection.inbox.descriptor(),
+        }
+    }
+
+    /// All that came.
+    fn receive(&mut self) -> Vec<Arrival> {
+        match self {
+            Self::Datagrams(socket) => {
+                let message = |(source, bytes)| Arrival::Message { source: Peer::udp(source), bytes };
+                std::iter::from_fn(|| socket.receive()).map(message).collect()
+            }
+            Self::Connection(connection) => {
+                let Connection { streams, inbox, .. } = &mut **connection;
+                inbox.take(EVENTS_MAX).into_iter().filter_map(|event| streams.handle(event)).collect()
+            }
+        }
+    }
+
+    fn send(&mut self, destination: Peer, bytes: Bytes) -> Option<Arrival> {
+        match self {
+            Self::Datagrams(socket) => {
+                socket.send(destination.address, &bytes);
+                None
+            }
+            Self::Connection(connection) => connection.streams.send(Parcel { destination, bytes }),
+        }
+    }
 }
 
 /// The call once it is answered.
@@ -200,7 +296,7 @@ impl Phone {
         let mut actions = Vec::new();
         let invite = Invite {
             target: self.script.target.clone(),
-            destination: Peer::udp(self.script.destination),
+            destination: self.script.destination,
             from: if self.script.from.is_empty() {
                 "sip:anonymous@anonymous.invalid".into()
             } else {
@@ -213,7 +309,7 @@ impl Phone {
         };
         self.leg = self.user_agent.invite(self.began, invite, &mut actions);
         self.act(&mut actions);
-        let mut poll = Poll::new([self.sip.descriptor(), self.rtp.descriptor()]);
+        let mut poll = Poll::new([self.wire.descriptor(), self.rtp.descriptor()]);
         while self.report.ended.is_none() {
             let frame = self.line.as_ref().map(|line| line.next_frame);
             let timer = self.user_agent.poll_timeout().map(|(at, _)| at);
@@ -222,9 +318,8 @@ impl Phone {
             let wake = [frame, timer, Some(limit)].into_iter().flatten().min();
             poll.wait(wake);
             let now = clock::now().instant;
-            while let Some((source, datagram)) = self.sip.receive() {
-                self.report.refusal = refusal_text::of(&datagram).or(self.report.refusal.take());
-                self.user_agent.handle_message(now, Peer::udp(source), datagram, &mut actions);
+            for arrival in self.wire.receive() {
+                self.arrived(now, arrival, &mut actions);
             }
             self.user_agent.handle_timeout(now, &mut actions);
             self.act(&mut actions);
@@ -246,10 +341,38 @@ impl Phone {
         self.report.lasted = clock::now().instant - self.began;
     }
 
+    fn arrived(&mut self, now: Instant, arrival: Arrival, actions: &mut Vec<Action>) {
+        match arrival {
+            Arrival::Message { source, bytes } => {
+                self.report.refusal = refusal_text::of(&bytes).or(self.report.refusal.take());
+                self.user_agent.handle_message(now, source, bytes, actions);
+            }
+            Arrival::Undelivered(parcel, why) => {
+                self.report.unreachable.get_or_insert_with(|| why.to_string());
+                self.user_agent.handle_undelivered(now, parcel.bytes, actions);
+            }
+            Arrival::Closed(flow) => self.user_agent.flow_closed(flow, actions),
+        }
+    }
+
     fn act(&mut self, actions: &mut Vec<Action>) {
+        let mut undelivered = Vec::new();
+        self.carry_out(actions, &mut undelivered);
+        // What no connection takes at once ends the call, which asks for nothing more.
+        for arrival in undelivered {
+            self.arrived(clock::now().instant, arrival, actions);
+        }
+        self.carry_out(actions, &mut Vec::new());
+    }
+
+    fn carry_out(&mut self, actions: &mut Vec<Action>, undelivered: &mut Vec<Arrival>) {
         for action in actions.drain(..) {
             match action {
-                Action::Send { destination, message } => self.sip.send(destination.address, &message),
+                Action::Send { destination, message } => {
+                    if let Some(arrival) = self.wire.send(destination, message) {
+                        undelivered.push(arrival);
+                    }
+                }
                 Action::Event(Event::Answered { body, .. }) => {
                     let now = clock::now().instant;
                     self.report.status = 200;

@@ -73,8 +73,12 @@ pub struct Signalling {
     pub recordings: Recordings,
     /// Address that RTP sockets bind.
     pub rtp_address: IpAddr,
+    /// The same for far ends of the other family, where SIP listens at an address of it and no address is named for audio.
+    pub rtp_address_other: Option<IpAddr>,
     /// This machine's address towards the world, for sockets that are bound to all of them.
     pub own_address: IpAddr,
+    /// The same for the other family.
+    pub own_address_other: IpAddr,
     /// This machine's settings.
     pub config: Arc<Config>,
     /// Randomness for ports.
@@ -306,14 +310,19 @@ impl Signalling {
     /// socket that is bound to every address, loopback for a neighbour on this machine.
     fn open(&mut self, leg: LegId, peer: IpAddr, shared: Option<SocketAddr>) -> std::io::Result<SocketAddr> {
         let (first, last) = self.config.rtp.ports;
-        let (address, ids) = (self.rtp_address, &mut self.ids);
-        let bind = || RtpSocket::open(address, Some(first..=last), ids.next_u64());
+        let same_family = peer.is_ipv4() == self.rtp_address.is_ipv4();
+        let (bound, own) = match self.rtp_address_other {
+            Some(other) if !same_family => (other, self.own_address_other),
+            Some(_) | None => (self.rtp_address, self.own_address),
+        };
+        let ids = &mut self.ids;
+        let bind = || RtpSocket::open(bound, Some(first..=last), ids.next_u64());
         let port = self.legs.open(leg, shared, bind)?.port();
         let address = match self.config.advertised_to(peer) {
-            Some(address) => address,
-            None if !self.rtp_address.is_unspecified() => self.rtp_address,
-            None if peer.is_loopback() => peer,
-            None => self.own_address,
+            Some(address) if address.is_ipv4() == bound.is_ipv4() || self.rtp_address_other.is_none() => address,
+            Some(_) | None if !bound.is_unspecified() => bound,
+            Some(_) | None if peer.is_loopback() => peer,
+            Some(_) | None => own,
         };
         Ok(SocketAddr::new(address, port))
     }

@@ -43,6 +43,8 @@ pub struct Engine {
     process: Child,
     /// `127.0.0.1:port`.
     pub sip: String,
+    /// All that it said when it was ready.
+    pub ready: Value,
     data: PathBuf,
 }
 
@@ -73,7 +75,7 @@ impl Engine {
             .unwrap();
         let mut reader = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
-        let sip = loop {
+        let (sip, ready) = loop {
             line.clear();
             if reader.read_line(&mut line).unwrap() == 0 {
                 let log = std::fs::read_to_string(data.join("engine.log")).unwrap_or_default();
@@ -82,12 +84,12 @@ impl Engine {
             if let Ok(ready) = serde_json::from_str::<Value>(&line)
                 && let Some(sip) = ready["sip"].as_str()
             {
-                break sip.to_owned();
+                break (sip.to_owned(), ready);
             }
         };
         // The pipe stays open for as long as the engine lives: writing to a closed one would end it.
         std::thread::spawn(move || for _ in reader.lines() {});
-        Self { process, sip, data: data.to_owned() }
+        Self { process, sip, ready, data: data.to_owned() }
     }
 
     pub fn pid(&self) -> u32 {
