@@ -1,10 +1,10 @@
 //! RTP packets, sequence and time arithmetic (RFC 3550, RFC 3551), and their protection (RFC 3711).
 //!
 //! The fixed header is twelve bytes, so it is ours: the `rtp` crate brings `webrtc-util` and a runtime for them.
-//! RTCP is neither sent nor read.
 
 pub mod header;
 pub mod jitter_buffer;
+pub mod rtcp;
 mod rtcp_path;
 pub mod srtp;
 pub mod time;

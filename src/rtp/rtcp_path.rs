@@ -21,6 +21,15 @@ impl RtcpPath {
         let above = remote.port().checked_add(1).filter(|_| remote.port() != 0);
         above.map_or(Self::Nowhere, |port| Self::At(SocketAddr::new(remote.ip(), port)))
     }
+
+    /// The address of its own that it has.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::At(address) => Some(*address),
+            Self::Multiplexed | Self::Nowhere => None,
+        }
+    }
 }
 
 #[cfg(test)]
