@@ -24,7 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("operator", &["speech"]),
     ("case", &[]),
     ("flow", &["speech", "dtmf", "operator", "case"]),
-    ("call", &["flow", "sip", "sdp", "media", "audio", "dtmf", "operator", "case"]),
+    ("call", &["flow", "sip", "sdp", "media", "rtp", "audio", "dtmf", "operator", "case"]),
     ("exchange", &["call", "flow", "sip", "media", "operator", "config", "sdp"]),
     ("config", &["operator", "audio", "sdp"]),
     ("store", &["case", "call", "flow", "operator", "media", "sip", "audio", "rtp"]),

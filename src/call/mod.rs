@@ -24,6 +24,7 @@ use crate::flow::{self, CallFacts, Session};
 use crate::ids::{CallKey, Ids};
 use crate::media::{self, LegSettings};
 use crate::now::Now;
+use crate::rtp::rtcp::{Cname, NtpTime};
 use crate::sdp::{self, Local, Negotiated, Offer, Offered, Terms};
 use crate::sip::{EndCause, Rejection};
 
@@ -125,6 +126,9 @@ struct StreamIdentity {
     ssrc: u32,
     first_sequence: u16,
     first_timestamp: u32,
+    cname: Cname,
+    /// Decides when the stream is reported on.
+    reports: u64,
     /// `o=` session id and version (RFC 8866 §5.2).
     session: u64,
     version: u64,
@@ -188,6 +192,8 @@ impl Call {
         let file = format!("{}/{}.wav", began.strftime("%Y-%m-%d"), record.key);
         let recording = Recording::new(tenant.operator.recording, file);
         let random = ids.next_u64();
+        let mut name = [0; 12];
+        ids.fill(&mut name);
         Some(Self {
             tenant,
             limits,
@@ -200,6 +206,8 @@ impl Call {
                 ssrc: (random >> 32) as u32,
                 first_sequence: random as u16,
                 first_timestamp: ids.next_u64() as u32,
+                cname: Cname::from_random(name),
+                reports: ids.next_u64(),
                 session: ids.next_u64() >> 2,
                 version: 1,
             },
@@ -266,6 +274,12 @@ impl Call {
             }
             Event::Media(media::Event::Learned(address)) => {
                 self.note(now, "media", format!("sends to {address}, where the caller's packets come from"));
+            }
+            Event::Media(media::Event::OneWay(found)) => {
+                if found.is_fault() {
+                    warn!(cause = %found, "one-way audio");
+                }
+                self.note(now, "media", found.to_string());
             }
             Event::Media(media::Event::Bridged { parties, transcoded }) => {
                 let transcoded = transcoded
@@ -426,7 +440,7 @@ impl Call {
         self.media = Part::Running;
         self.recording.media_runs(negotiated.codec.sample_rate());
         self.note(now, "media", describe(&negotiated));
-        out.push(Action::StartMedia(self.leg_settings(&negotiated)));
+        out.push(Action::StartMedia(self.leg_settings(now, &negotiated)));
         if !negotiated.send {
             out.extend(self.playback.hold(now.instant));
         }
@@ -436,7 +450,7 @@ impl Call {
     /// What was agreed on again within the call.
     fn retarget(&mut self, now: Now, negotiated: Negotiated, out: &mut Vec<Action>) {
         self.note(now, "sip", format!("re-INVITE: {}", describe(&negotiated)));
-        out.push(Action::Retarget(self.leg_settings(&negotiated)));
+        out.push(Action::Retarget(self.leg_settings(now, &negotiated)));
         self.follow_hold(now, negotiated.send, out);
         self.agreed = Some(Box::new(negotiated));
     }
@@ -458,7 +472,7 @@ impl Call {
         self.tell_flow(now, flow::Event::Resumed, out);
     }
 
-    fn leg_settings(&self, negotiated: &Negotiated) -> LegSettings {
+    fn leg_settings(&self, now: Now, negotiated: &Negotiated) -> LegSettings {
         LegSettings {
             codec: negotiated.codec,
             payload_type: negotiated.payload_type,
@@ -472,6 +486,12 @@ impl Call {
             ssrc: self.stream.ssrc,
             first_sequence: self.stream.first_sequence,
             first_timestamp: self.stream.first_timestamp,
+            both_ways: self.record.answered.is_some() && negotiated.send && negotiated.receive,
+            // The exchange knows it.
+            peer: None,
+            cname: self.stream.cname,
+            random: self.stream.reports,
+            wall: NtpTime::from(now.wall),
             // A far end that holds us keeps quiet (RFC 3264 §8.4): its silence says nothing.
             silent_after: self.limits.silent_after.filter(|_| negotiated.receive),
         }
@@ -488,6 +508,10 @@ impl Call {
         self.recording.answered(out);
         info!("answered");
         self.note(now, "sip", "answered".into());
+        // From here on the caller can hear us, and should be heard.
+        if let Some(agreed) = self.agreed.as_deref() {
+            out.push(Action::Retarget(self.leg_settings(now, agreed)));
+        }
         self.begin_hold(now, out);
     }
 

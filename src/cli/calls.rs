@@ -1,5 +1,7 @@
 //! `contesta calls show KEY`, `contesta calls list`: the way a call took. Digits of sensitive collects were never stored.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use jiff::tz::TimeZone;
 use serde_json::{Value as Json, json};
@@ -10,9 +12,9 @@ use crate::cli::audio::describe;
 use crate::cli::columns::{aligned, counted};
 use crate::cli::moment::{self, local};
 use crate::cli::store::{StoreArgs, StorePlace, block_on};
-use crate::media::RecordingReport;
+use crate::media::{Quality, RecordingReport, StreamQuality};
 use crate::rtp::srtp::Suite;
-use crate::store::{CallFilter, recording_to_json};
+use crate::store::{CallFilter, quality_to_json, recording_to_json};
 
 /// Look at calls.
 #[derive(Debug, clap::Args)]
@@ -135,6 +137,7 @@ fn print(record: &CallRecord, zone: &TimeZone) {
         "media     {} packets in, {} out, {} lost, {} ignored{forged}, {} keys",
         media.packets_received, media.packets_sent, media.packets_lost, media.packets_ignored, media.digits
     );
+    quality_lines(&media.quality).iter().for_each(|line| println!("{line}"));
     if let Some(recording) = &record.recording {
         let seconds = seconds(u64::try_from(recording.duration.as_millis()).unwrap_or(u64::MAX));
         println!("recording {}  {seconds} s{}", recording.file, missing(recording));
@@ -168,7 +171,7 @@ fn to_json(record: &CallRecord) -> Json {
         "called": record.called, "caller": record.caller, "class": record.class, "began": record.began.to_string(),
         "answered": record.answered.map(|answered| answered.to_string()), "ended": record.ended.to_string(),
         "duration_ms": duration_ms(record), "result": record.result, "cause": record.cause, "folios": record.folios,
-        "path": path, "recording": recording_to_json(record.recording.as_ref()),
+        "path": path, "quality": quality_to_json(&record.media.quality), "recording": recording_to_json(record.recording.as_ref()),
         "media": {
             "packets_received": record.media.packets_received, "packets_sent": record.media.packets_sent,
             "packets_lost": record.media.packets_lost, "packets_ignored": record.media.packets_ignored,
@@ -176,6 +179,42 @@ fn to_json(record: &CallRecord) -> Json {
             "codec": record.media.codec.map(Codec::encoding_name), "srtp": record.media.srtp.map(Suite::name),
         },
     })
+}
+
+/// The round trip, then each direction on a line of its own; nothing of a call without media.
+fn quality_lines(quality: &Quality) -> Vec<String> {
+    if *quality == Quality::default() {
+        return Vec::new();
+    }
+    let trip = match quality.round_trip {
+        Some(trip) => format!("round trip {} ms (longest {} ms)", tenths(trip.mean), tenths(trip.longest)),
+        None => "round trip not known: the far end did not report (RTCP)".to_owned(),
+    };
+    let one_way = match quality.one_way {
+        0 => String::new(),
+        times => format!(", ONE-WAY AUDIO {times} time{}", if times == 1 { "" } else { "s" }),
+    };
+    let of = |stream: StreamQuality| {
+        format!(
+            "loss {}.{:02} %, jitter {} ms (highest {} ms), MOS {}",
+            stream.loss / 100,
+            stream.loss % 100,
+            tenths(stream.jitter),
+            tenths(stream.jitter_highest),
+            stream.mos
+        )
+    };
+    let nothing = |who: &str| format!("nothing{who}");
+    vec![
+        format!("quality   {trip}{one_way}"),
+        format!("  heard   {}", quality.heard.map_or_else(|| nothing(" came"), of)),
+        format!("  hears   {}", quality.reported.map_or_else(|| nothing(" reported"), of)),
+    ]
+}
+
+/// Milliseconds with one decimal.
+fn tenths(duration: Duration) -> String {
+    format!("{:.1}", duration.as_secs_f64() * 1_000.0)
 }
 
 fn caller(record: &CallRecord) -> &str {

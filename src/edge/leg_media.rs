@@ -237,6 +237,12 @@ impl LegMedia {
         self.workers.iter().all(MediaWorker::is_overloaded)
     }
 
+    /// How often it was found that one end of a leg does not hear the other.
+    #[must_use]
+    pub fn one_way(&self) -> u64 {
+        self.workers.iter().map(MediaWorker::one_way).sum()
+    }
+
     /// Packets that came to shared sockets from nobody's far end.
     #[must_use]
     pub fn packets_strange(&self) -> u64 {

@@ -10,7 +10,8 @@
 //!
 //! So a leg costs two system calls each 20 ms, there is no readiness to ask for, and a digit is answered within
 //! 20 ms + 1 ms of its first packet. Legs whose trunk lets them share a socket are on the one of their slot, and cost two system
-//! calls for sixty-four of them ([`SharedSocket`]).
+//! calls for sixty-four of them ([`SharedSocket`]). RTCP leaves behind the tick's packet when it is due, each five seconds; what comes to
+//! ports of its own is asked for once a millisecond for all legs together ([`RtcpSockets`]).
 
 #![expect(clippy::disallowed_methods, reason = "this is the edge: it reads the clock and waits")]
 
@@ -26,12 +27,17 @@ use std::time::{Duration, Instant};
 
 use super::batch::{Arrivals, Outbox};
 use super::recordings::Recording;
+use super::rtcp_socket::{RtcpSockets, Whose};
 use super::rtp_socket::{DATAGRAM_LENGTH_MAX, Inbox, RtpSocket};
 use super::shared_socket::{self, SharedSocket};
 use crate::audio::Frame;
 use crate::dtmf::{Digit, Road};
 use crate::ids::{LegId, PlayId};
-use crate::media::{Event, Leg, LegSettings, MAX_PACKET, Overload, RecordingChange, Segment, Switch, Switchboard};
+use crate::media::{
+    CONTROL_LENGTH_MAX, ControlPacket, Event, Leg, LegSettings, MAX_PACKET, Overload, RecordingChange, Segment, Switch,
+    Switchboard,
+};
+use crate::rtp::RtcpPath;
 
 /// Milliseconds of a frame; each has its share of the legs.
 pub const SLOTS: usize = 20;
@@ -53,6 +59,9 @@ const BEHIND_MAX: Duration = Duration::from_millis(100);
 
 /// Commands that may wait. A worker takes them each millisecond, so this is far above any load it can carry.
 const COMMANDS_MAX: usize = 4096;
+
+/// Reports of one slot that leave together through a shared socket; one that finds no room is left out.
+const REPORTS_AT_ONCE: usize = 64;
 
 /// How long a key that one leg has pressed is pressed on the others: it is passed on at its first packet, when nobody knows yet
 /// how long it will be down.
@@ -184,6 +193,7 @@ struct Counters {
     slot: AtomicUsize,
     packets_strange: AtomicU64,
     packets_unsent: AtomicU64,
+    one_way: AtomicU64,
 }
 
 impl MediaWorker {
@@ -195,9 +205,10 @@ impl MediaWorker {
         let (commands, waiting) = sync_channel(COMMANDS_MAX);
         let counters = Arc::new(Counters::default());
         let shared = Arc::clone(&counters);
+        let controls = RtcpSockets::new()?;
         let thread = std::thread::Builder::new()
             .name(format!("media-{index}"))
-            .spawn(move || Worker::new(shared, Box::new(report)).run(&waiting))?;
+            .spawn(move || Worker::new(shared, controls, Box::new(report)).run(&waiting))?;
         Ok(Self { commands, counters, thread: Some(thread) })
     }
 
@@ -248,6 +259,12 @@ impl MediaWorker {
         self.counters.packets_strange.load(Ordering::Relaxed)
     }
 
+    /// How often it was found since the start that one end of a leg does not hear the other.
+    #[must_use]
+    pub fn one_way(&self) -> u64 {
+        self.counters.one_way.load(Ordering::Relaxed)
+    }
+
     /// Packets that the system would not send since the start.
     #[must_use]
     pub fn packets_unsent(&self) -> u64 {
@@ -278,6 +295,8 @@ struct Worker {
     shared: [Option<SharedSocket>; SLOTS],
     /// Room for one visit to a shared socket.
     arrivals: Arrivals<DATAGRAM_LENGTH_MAX>,
+    /// What to ask for RTCP.
+    controls: RtcpSockets,
     /// The slot of each leg.
     places: BTreeMap<LegId, usize>,
     overload: Overload,
@@ -306,33 +325,39 @@ struct Desk {
     packet: [u8; MAX_PACKET],
     /// What the legs of a slot say through its shared socket.
     outbox: Outbox<MAX_PACKET>,
+    report: [u8; CONTROL_LENGTH_MAX],
+    /// Reports that leave through the slot's shared socket of RTCP.
+    reports: Vec<([u8; CONTROL_LENGTH_MAX], ControlPacket)>,
     events: Vec<Event>,
     switchboard: Switchboard,
     /// Events of other legs than the one whose turn it is.
     others: Vec<Report>,
     /// Keys that legs of a bridge are to press, and how they came.
     keys: Vec<(LegId, Digit, Road)>,
-    report: Box<dyn Fn(Report) + Send>,
+    tell: Box<dyn Fn(Report) + Send>,
     counters: Arc<Counters>,
 }
 
 impl Worker {
-    fn new(counters: Arc<Counters>, report: Box<dyn Fn(Report) + Send>) -> Self {
+    fn new(counters: Arc<Counters>, controls: RtcpSockets, tell: Box<dyn Fn(Report) + Send>) -> Self {
         let desk = Desk {
             inbox: Inbox::new(),
             packet: [0; MAX_PACKET],
-            outbox: Outbox::new(shared_socket::LEGS_MAX),
+            outbox: Outbox::new(shared_socket::LEGS_MAX + REPORTS_AT_ONCE),
+            report: [0; CONTROL_LENGTH_MAX],
+            reports: Vec::with_capacity(REPORTS_AT_ONCE),
             events: Vec::with_capacity(16),
             switchboard: Switchboard::new(),
             others: Vec::with_capacity(16),
             keys: Vec::with_capacity(16),
-            report,
+            tell,
             counters,
         };
         Self {
             slots: Default::default(),
             shared: Default::default(),
             arrivals: Arrivals::new(),
+            controls,
             places: BTreeMap::new(),
             overload: Overload::default(),
             desk,
@@ -370,6 +395,7 @@ impl Worker {
             let listening = (slot + LISTEN_LEAD) % SLOTS;
             self.each_leg(listening, |seat, desk| seat.listen(now, desk));
             self.listen_shared(now, listening);
+            self.listen_for_control(now);
             self.press_passed_keys();
             slot = (slot + 1) % SLOTS;
             self.desk.counters.slot.store(slot, Ordering::Relaxed);
@@ -399,9 +425,10 @@ impl Worker {
     /// Breaks when the thread must end. `slot` is the one that speaks next.
     fn handle_command(&mut self, command: Command, slot: usize, now: Instant) -> std::ops::ControlFlow<()> {
         match command {
-            Command::Open { leg, socket, settings } => {
+            Command::Open { leg, mut socket, settings } => {
                 self.close(leg);
                 let place = self.emptiest_slot(slot);
+                self.open_control(leg, &mut socket, settings.rtcp);
                 if let Some(seats) = self.slots.get_mut(place) {
                     seats.push(Seat {
                         id: leg,
@@ -414,16 +441,22 @@ impl Worker {
             }
             Command::Share { slot, socket } => {
                 if let Some(place @ None) = self.shared.get_mut(slot) {
+                    if let Some(beside) = socket.beside()
+                        && let Err(error) = self.controls.add(beside, Whose::Slot(slot))
+                    {
+                        tracing::warn!(%error, "no reports of far ends can be heard on a shared port");
+                    }
                     *place = Some(socket);
                 }
             }
             Command::OpenShared { leg, slot, settings } => {
                 self.close(leg);
-                let far = settings.remote;
+                let (far, path) = (settings.remote, settings.rtcp);
                 let seat = Seat { id: leg, leg: Leg::new(settings, now), line: Line::Shared(far), recording: None };
                 if let (Some(seats), Some(Some(shared))) = (self.slots.get_mut(slot), self.shared.get_mut(slot))
                     && shared.seat(far, seats.len())
                 {
+                    shared.seat_control(far, path.address());
                     seats.push(seat);
                     self.places.insert(leg, slot);
                 } else {
@@ -441,10 +474,13 @@ impl Worker {
                     tracing::debug!(leg = leg.0, "a key could not be pressed");
                 }
             }),
-            Command::Retarget { leg, settings } => self.one_leg(leg, |seat, desk| {
-                seat.leg.retarget(settings, now);
-                desk.switchboard.changed(seat.id, Some(seat.leg.codec()), &mut desk.others);
-            }),
+            Command::Retarget { leg, settings } => {
+                self.move_control(leg, settings.rtcp);
+                self.one_leg(leg, |seat, desk| {
+                    seat.leg.retarget(settings, now);
+                    desk.switchboard.changed(seat.id, Some(seat.leg.codec()), &mut desk.others);
+                });
+            }
             Command::Switch { leg, switch } => self.one_leg(leg, |seat, desk| {
                 desk.switchboard.switch(seat.id, &mut seat.leg, switch, &mut desk.others);
             }),
@@ -490,8 +526,16 @@ impl Worker {
 
     fn close(&mut self, leg: LegId) {
         let Some(&place) = self.places.get(&leg) else { return };
-        let Some(seats) = self.slots.get(place) else { return };
-        if let Some(index) = seats.iter().position(|seat| seat.id == leg) {
+        self.one_leg(leg, |seat, desk| seat.say_goodbye(Instant::now(), desk));
+        self.send_shared(place);
+        self.take_away(leg);
+    }
+
+    /// Closes a leg without a word: one that panicked says nothing more.
+    fn take_away(&mut self, leg: LegId) {
+        let Some(&place) = self.places.get(&leg) else { return };
+        let index = self.slots.get(place).and_then(|seats| seats.iter().position(|seat| seat.id == leg));
+        if let Some(index) = index {
             self.unseat(place, index);
         }
     }
@@ -512,8 +556,85 @@ impl Worker {
         self.desk.dismiss(&seat);
     }
 
+    /// Listens to a leg's own socket of RTCP, or closes it where nothing will come.
+    fn open_control(&mut self, leg: LegId, socket: &mut RtpSocket, path: RtcpPath) {
+        match (path, socket.beside()) {
+            (RtcpPath::At(_), Some(beside)) => {
+                if let Err(error) = self.controls.add(beside, Whose::Leg(leg)) {
+                    tracing::warn!(leg = leg.0, %error, "the far end's reports cannot be heard");
+                }
+            }
+            (RtcpPath::Multiplexed | RtcpPath::Nowhere, _) => socket.close_beside(),
+            (RtcpPath::At(_), None) => {}
+        }
+    }
+
+    /// What was agreed of RTCP is agreed anew.
+    fn move_control(&mut self, leg: LegId, path: RtcpPath) {
+        let Some(&slot) = self.places.get(&leg) else { return };
+        let seat = self.slots.get_mut(slot).and_then(|seats| seats.iter_mut().find(|seat| seat.id == leg));
+        match (seat.map(|seat| &mut seat.line), self.shared.get_mut(slot)) {
+            (Some(Line::Shared(far)), Some(Some(shared))) => shared.seat_control(*far, path.address()),
+            (Some(Line::Own(socket)), _) => {
+                if path.address().is_some()
+                    && socket.open_beside()
+                    && let Some(beside) = socket.beside()
+                {
+                    let _ = self.controls.add(beside, Whose::Leg(leg));
+                }
+            }
+            (Some(Line::Shared(_)) | None, _) => {}
+        }
+    }
+
+    /// Hands what came to sockets of RTCP to the legs it is for.
+    fn listen_for_control(&mut self, now: Instant) {
+        for whose in self.controls.poll() {
+            match whose {
+                Whose::Leg(leg) => {
+                    let seats = self.places.get(&leg).and_then(|&place| self.slots.get_mut(place));
+                    let Some(seat) = seats.and_then(|seats| seats.iter_mut().find(|seat| seat.id == leg)) else {
+                        continue;
+                    };
+                    let Line::Own(socket) = &seat.line else { continue };
+                    let Some((source, datagram)) = socket.beside().and_then(|beside| self.controls.receive(beside))
+                    else {
+                        continue;
+                    };
+                    let heard = self.desk.serve(seat, |seat, desk| {
+                        seat.leg.handle_control(now, source, datagram, &mut desk.events);
+                    });
+                    if !heard {
+                        self.take_away(leg);
+                    }
+                }
+                Whose::Slot(slot) => self.listen_for_shared_control(now, slot),
+            }
+        }
+    }
+
+    fn listen_for_shared_control(&mut self, now: Instant, slot: usize) {
+        let (Some(Some(shared)), Some(seats)) = (self.shared.get(slot), self.slots.get_mut(slot)) else { return };
+        let Some((source, datagram)) = shared.beside().and_then(|beside| self.controls.receive(beside)) else { return };
+        let Some(seat) = shared.seat_of_control(source).and_then(|index| seats.get_mut(index)) else {
+            self.desk.counters.packets_strange.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let leg = seat.id;
+        let heard = self.desk.serve(seat, |seat, desk| {
+            seat.leg.handle_control(now, source, datagram, &mut desk.events);
+        });
+        if !heard {
+            self.take_away(leg);
+        }
+    }
+
     fn rebind(&mut self, leg: LegId, socket: RtpSocket) {
         let Some(&slot) = self.places.get(&leg) else { return };
+        // Whether its far end multiplexes is said by what it moves with; until then there is no harm in listening.
+        if let Some(beside) = socket.beside() {
+            let _ = self.controls.add(beside, Whose::Leg(leg));
+        }
         let seat = self.slots.get_mut(slot).and_then(|seats| seats.iter_mut().find(|seat| seat.id == leg));
         if let Some(seat) = seat
             && let Line::Shared(far) = std::mem::replace(&mut seat.line, Line::Own(socket))
@@ -523,9 +644,14 @@ impl Worker {
         }
     }
 
-    /// Sends what the slot's legs have said through the socket that they share.
+    /// Sends what the slot's legs have said through the sockets that they share.
     fn send_shared(&mut self, slot: usize) {
         if let Some(Some(shared)) = self.shared.get(slot) {
+            for (report, packet) in self.desk.reports.drain(..) {
+                if let Some(beside) = shared.beside() {
+                    beside.send(report.get(..packet.length).unwrap_or_default(), packet.destination);
+                }
+            }
             let unsent = shared.send(&mut self.desk.outbox);
             self.desk.counters.packets_unsent.fetch_add(unsent as u64, Ordering::Relaxed);
         }
@@ -561,7 +687,7 @@ impl Worker {
             self.desk.counters.packets_strange.fetch_add(strange, Ordering::Relaxed);
         }
         if let Some(leg) = broken {
-            self.close(leg);
+            self.take_away(leg);
         }
     }
 
@@ -569,7 +695,7 @@ impl Worker {
         let seats = self.places.get(&leg).and_then(|&place| self.slots.get_mut(place));
         let Some(seat) = seats.and_then(|seats| seats.iter_mut().find(|seat| seat.id == leg)) else { return };
         if !self.desk.serve(seat, turn) {
-            self.close(leg);
+            self.take_away(leg);
         }
     }
 
@@ -593,9 +719,12 @@ impl Desk {
             if let Event::Digit(digit, road) = event {
                 self.switchboard.pass_key(seat.id, digit, |leg, digit| self.keys.push((leg, digit, road)));
             }
-            (self.report)((seat.id, event));
+            if matches!(&event, Event::OneWay(found) if found.is_fault()) {
+                self.counters.one_way.fetch_add(1, Ordering::Relaxed);
+            }
+            (self.tell)((seat.id, event));
         }
-        self.others.drain(..).for_each(&self.report);
+        self.others.drain(..).for_each(&self.tell);
         if turned.is_err() {
             tracing::error!(leg = seat.id.0, "a media leg panicked and is closed");
         }
@@ -604,9 +733,9 @@ impl Desk {
 
     fn dismiss(&mut self, seat: &Seat) {
         self.switchboard.changed(seat.id, None, &mut self.others);
-        self.others.drain(..).for_each(&self.report);
+        self.others.drain(..).for_each(&self.tell);
         self.counters.legs.fetch_sub(1, Ordering::Relaxed);
-        (self.report)((seat.id, Event::Closed(seat.leg.report())));
+        (self.tell)((seat.id, Event::Closed(seat.leg.report())));
     }
 }
 
@@ -616,6 +745,9 @@ impl Seat {
             desk.switchboard.give(self.id, &mut self.leg);
         }
         self.send(now, desk);
+        if let Some(packet) = self.leg.control(now, &mut desk.report) {
+            self.send_control(packet, desk);
+        }
         if self.leg.is_bridged() {
             desk.switchboard.take(self.id, &self.leg);
         }
@@ -646,6 +778,38 @@ impl Seat {
             desk.counters.packets_unsent.fetch_add(1, Ordering::Relaxed);
         }
         follow_lock(self.id, &self.leg, socket);
+    }
+
+    fn say_goodbye(&mut self, now: Instant, desk: &mut Desk) {
+        if let Some(packet) = self.leg.farewell(now, &mut desk.report) {
+            self.send_control(packet, desk);
+        }
+    }
+
+    /// Sends the desk's report. Where it cannot leave the next one says the same.
+    fn send_control(&self, packet: ControlPacket, desk: &mut Desk) {
+        let report = desk.report.get(..packet.length).unwrap_or_default();
+        match &self.line {
+            Line::Own(socket) if packet.is_multiplexed => {
+                let _ = socket.send(report, packet.destination);
+            }
+            Line::Own(socket) => {
+                if let Some(beside) = socket.beside() {
+                    beside.send(report, packet.destination);
+                }
+            }
+            Line::Shared(_) if packet.is_multiplexed => {
+                if let Some(place) = desk.outbox.blank().and_then(|blank| blank.get_mut(..report.len())) {
+                    place.copy_from_slice(report);
+                    desk.outbox.add(packet.length, packet.destination);
+                }
+            }
+            Line::Shared(_) => {
+                if desk.reports.len() < REPORTS_AT_ONCE {
+                    desk.reports.push((desk.report, packet));
+                }
+            }
+        }
     }
 
     fn listen(&mut self, now: Instant, desk: &mut Desk) {
@@ -690,7 +854,8 @@ mod tests {
     fn worker(legs: u64) -> (Worker, Receiver<Report>) {
         let (sender, reports) = channel();
         let counters = Arc::new(Counters { legs: AtomicUsize::new(legs as usize), ..Counters::default() });
-        let mut worker = Worker::new(counters, Box::new(move |report| drop(sender.send(report))));
+        let controls = RtcpSockets::new().unwrap();
+        let mut worker = Worker::new(counters, controls, Box::new(move |report| drop(sender.send(report))));
         for leg in 0..legs {
             assert!(worker.handle_command(open(leg), 0, Instant::now()).is_continue());
         }

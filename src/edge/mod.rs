@@ -24,6 +24,7 @@ pub mod recording_file;
 pub mod recordings;
 pub mod refusal_text;
 pub mod registrations;
+pub mod rtcp_socket;
 pub mod rtp_socket;
 pub mod secret_key;
 pub mod serving;

@@ -23,7 +23,8 @@ use crate::edge::rtp_socket::{self, RtpSocket};
 use crate::edge::sip_socket::SipSocket;
 use crate::edge::streams::{self, Arrival, Event as StreamEvent, Limits, Parcel, Patience, Streams};
 use crate::ids::{Ids, LegId};
-use crate::media::{Leg, LegSettings, Listener, MAX_PACKET};
+use crate::media::{CONTROL_LENGTH_MAX, Leg, LegSettings, Listener, MAX_PACKET};
+use crate::rtp::rtcp::{Cname, NtpTime};
 use crate::sdp::{self, Local, Negotiated, Offered, Terms};
 use crate::sip::user_agent::Settings;
 use crate::sip::{self, Action, EndCause, Event, Invite, Listeners, Peer, Transport, UserAgent};
@@ -120,6 +121,8 @@ pub fn call(script: Script, mut ids: Ids) -> io::Result<Report> {
     let rtp_address = rtp.local();
     let began = clock::now().instant;
     let random = [ids.next_u64(), ids.next_u64()];
+    let mut name = [0; 12];
+    ids.fill(&mut name);
     let local = Local { address: rtp.local(), session: ids.next_u64() >> 2, version: 1, terms: &script.terms };
     let offered = sdp::offer(&local, None, &mut ids);
     let mut phone = Phone {
@@ -148,6 +151,7 @@ pub fn call(script: Script, mut ids: Ids) -> io::Result<Report> {
         began,
         hung_up: None,
         random,
+        cname: Cname::from_random(name),
         script,
     };
     phone.run(rtp_address);
@@ -172,6 +176,7 @@ struct Phone {
     hung_up: Option<Instant>,
     /// For our stream's identity.
     random: [u64; 2],
+    cname: Cname,
 }
 
 /// What the call's SIP goes over.
@@ -421,6 +426,11 @@ impl Phone {
                     first_sequence: identity as u16,
                     first_timestamp: first as u32,
                     silent_after: None,
+                    both_ways: negotiated.send && negotiated.receive,
+                    peer: Some(self.script.destination.address.ip()),
+                    cname: self.cname,
+                    random: first,
+                    wall: NtpTime::from(clock::now().wall),
                 };
                 self.line = Some(Line {
                     leg: Leg::new(settings, now),
@@ -483,6 +493,11 @@ impl Phone {
                 if let Err(error) = sent {
                     tracing::debug!(%error, "a packet was not sent");
                 }
+            }
+            let mut report = [0_u8; CONTROL_LENGTH_MAX];
+            // It has no socket beside that of RTP: its offer asks for both on one.
+            if let Some(control) = line.leg.control(now, &mut report).filter(|control| control.is_multiplexed) {
+                let _ = self.rtp.send(report.get(..control.length).unwrap_or_default(), control.destination);
             }
         }
     }

@@ -15,6 +15,8 @@ use std::ptr;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::rtcp_socket::RtcpSocket;
+
 /// Datagrams taken in one visit: 160 ms of a stream, should a tick have come late.
 pub const DATAGRAMS_MAX: usize = 8;
 
@@ -39,6 +41,8 @@ pub struct RtpSocket {
     socket: Socket,
     local: SocketAddr,
     peer: Option<SocketAddr>,
+    /// The socket of its RTCP.
+    beside: Option<RtcpSocket>,
     /// The queue was seen empty since the connection: all that waits is from `peer`, the kernel saw to it.
     filtered: bool,
     /// Visits to come that empty the queue.
@@ -62,15 +66,38 @@ impl RtpSocket {
     /// # Errors
     /// `AddrInUse` when the range has no free port, or what the system says of `ip`.
     pub fn open(ip: IpAddr, ports: Option<RangeInclusive<u16>>, random: u64) -> io::Result<Self> {
-        let Some(ports) = ports else {
-            return Self::open_any(ip);
-        };
+        match ports {
+            Some(ports) => Self::search(ip, &ports, random, Self::bind),
+            None => Self::open_any(ip),
+        }
+    }
+
+    /// Binds such a port and the one above it, for RTCP, both of the range: a port that our description names is nobody else's.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_pair(ip: IpAddr, ports: RangeInclusive<u16>, random: u64) -> io::Result<Self> {
+        let evens = *ports.start()..=ports.end().saturating_sub(1);
+        Self::search(ip, &evens, random, |address| {
+            let mut socket = Self::bind(address)?;
+            socket.beside = Some(RtcpSocket::beside(socket.local)?);
+            Ok(socket)
+        })
+    }
+
+    /// Tries the even ports of the range, each once.
+    fn search(
+        ip: IpAddr,
+        ports: &RangeInclusive<u16>,
+        random: u64,
+        bind: impl Fn(SocketAddr) -> io::Result<Self>,
+    ) -> io::Result<Self> {
         let first_pair = u32::from(*ports.start()).div_ceil(2);
         let pairs = (u32::from(*ports.end()) / 2 + 1).saturating_sub(first_pair);
         for step in 0..pairs {
             let pair = first_pair + ((random % u64::from(pairs)) as u32 + step) % pairs; // below 2^15 + 2^15
             let Ok(port @ 1..) = u16::try_from(pair * 2) else { continue };
-            match Self::bind(SocketAddr::new(ip, port)) {
+            match bind(SocketAddr::new(ip, port)) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
                 result => return result,
             }
@@ -98,13 +125,33 @@ impl RtpSocket {
         let _ =
             if address.is_ipv4() { socket.set_tos_v4(TYPE_OF_SERVICE) } else { socket.set_tclass_v6(TYPE_OF_SERVICE) };
         let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Ok(Self { socket, local, peer: None, filtered: false, thorough: 0, until_thorough: 0 })
+        Ok(Self { socket, local, peer: None, beside: None, filtered: false, thorough: 0, until_thorough: 0 })
     }
 
-    /// The system's socket, for another use.
+    /// The system's socket, for another use, and that of RTCP.
     #[must_use]
-    pub fn into_socket(self) -> Socket {
-        self.socket
+    pub fn into_sockets(self) -> (Socket, Option<RtcpSocket>) {
+        (self.socket, self.beside)
+    }
+
+    /// The socket of RTCP, on the port above.
+    #[must_use]
+    pub fn beside(&self) -> Option<&RtcpSocket> {
+        self.beside.as_ref()
+    }
+
+    /// Opens the socket of RTCP again, if it is closed and the port still free; true when it was opened.
+    pub fn open_beside(&mut self) -> bool {
+        let opens = self.beside.is_none();
+        if opens {
+            self.beside = RtcpSocket::beside(self.local).ok();
+        }
+        opens && self.beside.is_some()
+    }
+
+    /// Closes the socket of RTCP: the far end multiplexes, or reports nothing.
+    pub fn close_beside(&mut self) {
+        self.beside = None;
     }
 
     /// Where it receives.
@@ -382,6 +429,15 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         assert!((1..=5).contains(&open.len()), "{open:?}");
         assert!(open.iter().all(|socket| socket.local().port() % 2 == 0 && range.contains(&socket.local().port())));
+        drop(open);
+        // With the port above each: the odd one is of the range too, and nobody else's.
+        let taken = RtpSocket::bind(SocketAddr::new(LOOPBACK, base + 3)).unwrap();
+        let pairs: Vec<RtpSocket> =
+            std::iter::from_fn(|| RtpSocket::open_pair(LOOPBACK, base..=base + 8, 1).ok()).take(5).collect();
+        let locals: Vec<u16> = pairs.iter().map(|pair| pair.local().port()).collect();
+        assert!((1..=3).contains(&pairs.len()) && pairs.iter().all(|pair| pair.beside().is_some()), "{locals:?}");
+        assert!(!locals.contains(&(base + 2)) && !locals.contains(&(base + 8)), "{locals:?}");
+        drop(taken);
         let inverted = RangeInclusive::new(5, 4);
         assert_eq!(RtpSocket::open(LOOPBACK, Some(inverted), 3).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }

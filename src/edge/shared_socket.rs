@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use socket2::Socket;
 
 use super::batch::{Arrivals, Outbox};
+use super::rtcp_socket::RtcpSocket;
 use super::rtp_socket::{DATAGRAM_LENGTH_MAX, RtpSocket};
 
 /// Most legs of one socket; a worker has a socket for each of its twenty slots.
@@ -27,6 +28,9 @@ pub struct SharedSocket {
     socket: Socket,
     local: SocketAddr,
     seats: HashMap<SocketAddr, usize>,
+    beside: Option<RtcpSocket>,
+    /// Whose RTCP it is, by where it comes from: the far end's RTP address.
+    controls: HashMap<SocketAddr, SocketAddr>,
 }
 
 impl SharedSocket {
@@ -34,10 +38,11 @@ impl SharedSocket {
     #[must_use]
     pub fn new(socket: RtpSocket) -> Self {
         let local = socket.local();
-        let socket = socket.into_socket();
+        let (socket, beside) = socket.into_sockets();
         // The kernel may grant less: it then drops sooner when the thread is late.
         let _granted = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
-        Self { socket, local, seats: HashMap::with_capacity(LEGS_MAX) }
+        let seats = HashMap::with_capacity(LEGS_MAX);
+        Self { socket, local, seats, beside, controls: HashMap::with_capacity(LEGS_MAX) }
     }
 
     /// Where it receives.
@@ -65,12 +70,34 @@ impl SharedSocket {
     /// Datagrams from `far` are nobody's any more.
     pub fn unseat(&mut self, far: SocketAddr) {
         self.seats.remove(&far);
+        self.seat_control(far, None);
     }
 
     /// Whose a datagram from `source` is.
     #[must_use]
     pub fn seat_of(&self, source: SocketAddr) -> Option<usize> {
         self.seats.get(&source).copied()
+    }
+
+    /// RTCP from `control` is from now on that of the far end `far`; `None` when it has no port of its own. An address that two far ends
+    /// name is the first one's.
+    pub fn seat_control(&mut self, far: SocketAddr, control: Option<SocketAddr>) {
+        self.controls.retain(|_, owner| *owner != far);
+        if let Some(control) = control {
+            self.controls.entry(control).or_insert(far);
+        }
+    }
+
+    /// Whose RTCP from `source` is.
+    #[must_use]
+    pub fn seat_of_control(&self, source: SocketAddr) -> Option<usize> {
+        self.seat_of(*self.controls.get(&source)?)
+    }
+
+    /// The socket of RTCP, on the port above.
+    #[must_use]
+    pub fn beside(&self) -> Option<&RtcpSocket> {
+        self.beside.as_ref()
     }
 
     /// True while nobody has a seat.

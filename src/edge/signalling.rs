@@ -316,7 +316,7 @@ impl Signalling {
             Some(_) | None => (self.rtp_address, self.own_address),
         };
         let ids = &mut self.ids;
-        let bind = || RtpSocket::open(bound, Some(first..=last), ids.next_u64());
+        let bind = || RtpSocket::open_pair(bound, first..=last, ids.next_u64());
         let port = self.legs.open(leg, shared, bind)?.port();
         let address = match self.config.advertised_to(peer) {
             Some(address) if address.is_ipv4() == bound.is_ipv4() || self.rtp_address_other.is_none() => address,

@@ -12,6 +12,7 @@ use tracing::{Span, debug, error, info, info_span, warn};
 
 use crate::call::{self, Call, Invited};
 use crate::ids::{Ids, LegId};
+use crate::media::LegSettings;
 use crate::now::Now;
 use crate::sip::registrar::{Registrar, Registration, Report};
 use crate::sip::{self, Flow, Invitation, Peer, Rejection, UserAgent};
@@ -375,6 +376,11 @@ impl Exchange {
         self.with_call(now, leg, |call, actions| call.begin(now, invitation.offer, actions));
     }
 
+    /// A leg's settings with where its signalling comes from, which its call does not know.
+    fn with_peer(&self, leg: LegId, settings: LegSettings) -> LegSettings {
+        LegSettings { peer: self.calls.get(&leg).map(|line| line.source.0.address.ip().to_canonical()), ..settings }
+    }
+
     /// What a call asks for goes to the user agent or to the edge.
     fn call_action(&mut self, now: Now, leg: LegId, action: call::Action, out: &mut Vec<Output>) {
         let sip = &mut self.sip_actions;
@@ -386,8 +392,8 @@ impl Exchange {
                     out.push(Output::OpenMedia { leg, peer, shared });
                 }
             }
-            call::Action::StartMedia(settings) => out.push(Output::StartMedia(leg, settings)),
-            call::Action::Retarget(settings) => out.push(Output::Retarget(leg, settings)),
+            call::Action::StartMedia(settings) => out.push(Output::StartMedia(leg, self.with_peer(leg, settings))),
+            call::Action::Retarget(settings) => out.push(Output::Retarget(leg, self.with_peer(leg, settings))),
             call::Action::Play { play, segments } => out.push(Output::Play(leg, play, segments)),
             call::Action::StopPlaying => out.push(Output::StopPlaying(leg)),
             call::Action::StartRecording { file, rate } => out.push(Output::StartRecording { leg, file, rate }),

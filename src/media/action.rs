@@ -1,6 +1,6 @@
 //! What a leg is told, and what it tells.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,10 @@ use crate::audio::{Clip, Codec, opus};
 use crate::dtmf::{Digit, Road};
 use crate::ids::PlayId;
 use crate::rtp::RtcpPath;
+use crate::rtp::rtcp::{Cname, NtpTime};
 use crate::rtp::srtp::{KeyPair, Suite};
+
+use super::{OneWay, Quality};
 
 /// A piece of what a leg plays, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub struct LegSettings {
     pub rtcp: RtcpPath,
     /// The keys of both ends, when the stream is SRTP.
     pub srtp: Option<Box<KeyPair>>,
+    /// Where the far end's signalling comes from: media from there is likelier its own than a stranger's.
+    pub peer: Option<IpAddr>,
     /// The far end may not want our audio (`a=recvonly` seen from us: `sendonly`/`inactive` at theirs).
     pub send: bool,
     /// Our stream's identity for the leg's whole life (RFC 3550 §5.1): random.
@@ -48,6 +53,14 @@ pub struct LegSettings {
     pub first_timestamp: u32,
     /// No RTP for this long is reported as [`Event::Silent`]; `None` never reports it.
     pub silent_after: Option<Duration>,
+    /// The call is answered and both ends mean to send: when one of them is not heard, it is a fault ([`Event::OneWay`]).
+    pub both_ways: bool,
+    /// Our name in RTCP, random for each call (RFC 7022).
+    pub cname: Cname,
+    /// Decides when reports are sent.
+    pub random: u64,
+    /// The wall clock when the leg begins, for sender reports.
+    pub wall: NtpTime,
 }
 
 impl LegSettings {
@@ -69,6 +82,11 @@ impl LegSettings {
             first_sequence: 0,
             first_timestamp: 0,
             silent_after: None,
+            both_ways: false,
+            peer: None,
+            cname: Cname::from_random([0; 12]),
+            random: 1,
+            wall: NtpTime(1 << 32),
         }
     }
 }
@@ -85,6 +103,8 @@ pub enum Event {
     Silent,
     /// Media now goes to this address, which the far end's packets come from (symmetric RTP), and no longer to the SDP's.
     Learned(SocketAddr),
+    /// One of both ends is not heard by the other, or is again.
+    OneWay(OneWay),
     /// The company in the leg's bridge has changed.
     Bridged {
         /// How many legs there are, with this one.
@@ -115,6 +135,8 @@ pub struct LegReport {
     pub codec: Option<Codec>,
     /// How its stream was protected in the end; `None` for plain RTP.
     pub srtp: Option<Suite>,
+    /// How both directions were.
+    pub quality: Quality,
 }
 
 /// What happens to a recording under way.

@@ -14,6 +14,9 @@ use crate::rtp::{JitterBuffer, JitterCounts, JitterSettings, Playout, RtpHeader}
 /// negotiation: gateways send it unasked.
 const COMFORT_NOISE: u8 = 13;
 
+/// A packet of Opus that is no longer stands for silence (RFC 6716 §2.1.9).
+const SAYS_NOTHING: usize = 2;
+
 /// Longest payload kept: 120 ms of G.711 or G.722.
 const PAYLOAD_MAX: usize = 960;
 
@@ -49,6 +52,16 @@ impl Content {
             event if Some(event) == settings.telephone_event => Some(Self::TelephoneEvent),
             COMFORT_NOISE if settings.codec.clock_rate() == 8_000 => Some(Self::ComfortNoise),
             _ => None,
+        }
+    }
+
+    /// The sender says with it that nothing may come for a while: comfort noise, or Opus that says nothing (RFC 7587 §3.1.3).
+    #[must_use]
+    pub fn announces_silence(self, codec: Codec, payload: &[u8]) -> bool {
+        match self {
+            Self::Audio => codec == Codec::Opus && payload.len() <= SAYS_NOTHING,
+            Self::ComfortNoise => true,
+            Self::TelephoneEvent => false,
         }
     }
 }

@@ -7,15 +7,19 @@ use std::time::{Duration, Instant};
 use crate::audio::{Codec, Frame};
 use crate::dtmf::{Digit, Road, TelephoneEvents};
 use crate::ids::PlayId;
+use crate::rtp::rtcp::{Sent, is_rtcp};
 use crate::rtp::srtp::{RTP_OVERHEAD_MAX, Refused};
 use crate::rtp::{HEADER_LENGTH, RtpHeader, RtpTime, SequenceNumber, Ssrc};
 
 use super::bridge::Voice;
+use super::control::{CONTROL_LENGTH_MAX, Control};
 use super::hearing::{Content, Hearing};
+use super::one_way::{self, OneWay, Watch};
 use super::player::Player;
 use super::presses::{Presses, Pressing};
 use super::protection::{Protection, Stream};
-use super::reception::Reception;
+use super::quality::{Measured, Quality};
+use super::reception::{Losses, Reception};
 use super::source::{Source, Verdict};
 use super::speaking::{Music, Speaking};
 use super::{Event, LegReport, LegSettings, Segment};
@@ -26,7 +30,19 @@ pub const FRAME_SAMPLES: usize = 160;
 /// Longest packet that a leg sends, protected or not.
 pub const MAX_PACKET: usize = HEADER_LENGTH + FRAME_SAMPLES + RTP_OVERHEAD_MAX;
 
-/// One leg's media. Hand it each datagram of its socket, call [`tick`](Self::tick) each 20 ms.
+/// A packet of RTCP to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControlPacket {
+    /// Its bytes.
+    pub length: usize,
+    /// Where it goes.
+    pub destination: SocketAddr,
+    /// It leaves through the socket of RTP, or else through the one beside it.
+    pub is_multiplexed: bool,
+}
+
+/// One leg's media. Hand it each datagram of its socket, call [`tick`](Self::tick) each 20 ms, and then
+/// [`control`](Self::control).
 #[derive(Debug)]
 pub struct Leg {
     settings: LegSettings,
@@ -39,6 +55,14 @@ pub struct Leg {
     hearing: Option<Box<Hearing>>,
     /// When RTP came last; the leg's beginning before the first.
     heard: Instant,
+    /// The last packet said that silence follows.
+    is_silence_announced: bool,
+    /// Nothing is heard, and that was found to be a fault.
+    is_unheard: bool,
+    watch: Box<Watch>,
+    control: Box<Control>,
+    /// When the control has something to do.
+    control_due: Instant,
     silence_reported: bool,
     player: Player,
     speaking: Option<Box<Speaking>>,
@@ -52,8 +76,12 @@ pub struct Leg {
     /// The last frame was silence because nothing played: what comes next is a talk spurt.
     quiet: bool,
     packets_sent: u64,
+    octets_sent: u64,
     packets_ignored: u64,
     packets_forged: u64,
+    /// Packets that came too late to be heard, of ears that are gone.
+    packets_late: u64,
+    one_way: u32,
     digits: u32,
 }
 
@@ -71,12 +99,20 @@ impl Leg {
         let protection = settings.srtp.as_deref().cloned().map(|keys| Box::new(Protection::new(keys)));
         // A receiver who misses the first packets must not miss a roll-over with them (RFC 3711 §3.3.1).
         let sequence = settings.first_sequence & if protection.is_some() { u16::MAX >> 1 } else { u16::MAX };
+        let control = Box::new(Control::new(&settings, sequence, now));
+        let mut watch = Box::new(Watch::default());
+        watch.expect(now, settings.both_ways, 0);
         let mut leg = Self {
-            source: Source::new(settings.remote),
-            reception: Reception::default(),
+            source: Source::new(settings.remote, settings.peer),
+            reception: Reception::new(settings.codec.clock_rate(), now),
             telephone_events: TelephoneEvents::new(settings.event_clock_rate),
             hearing: None,
             heard: now,
+            is_silence_announced: false,
+            is_unheard: false,
+            watch,
+            control_due: control.poll_timeout(),
+            control,
             silence_reported: false,
             player: Player::new(settings.opus),
             speaking: None,
@@ -87,8 +123,11 @@ impl Leg {
             timestamp: RtpTime(settings.first_timestamp),
             quiet: true,
             packets_sent: 0,
+            octets_sent: 0,
             packets_ignored: 0,
             packets_forged: 0,
+            packets_late: 0,
+            one_way: 0,
             digits: 0,
             protection,
             settings,
@@ -108,13 +147,13 @@ impl Leg {
     ) -> Option<&'p [u8]> {
         let packet = self.open(source, packet)?;
         let Ok((header, payload)) = RtpHeader::parse(packet) else {
-            self.packets_ignored += 1;
+            self.take_control(now, source, packet, false, out);
             return None;
         };
         let Some(content) = Content::of(header.payload_type, &self.settings) else {
             self.packets_ignored += 1;
             if self.source.handle_sign_of_life(now, source) {
-                self.hear(now);
+                self.hear(now, false, out);
             }
             return None;
         };
@@ -126,9 +165,9 @@ impl Leg {
                 return None;
             }
         }
-        self.hear(now);
-        self.reception.handle_packet(&header);
         let payload = packet.get(payload).unwrap_or_default();
+        self.hear(now, content.announces_silence(self.settings.codec, payload), out);
+        self.reception.handle_packet(now, &header, content != Content::TelephoneEvent);
         if let Some(hearing) = &mut self.hearing {
             hearing.handle_packet(now, &header, content, payload);
         }
@@ -146,12 +185,16 @@ impl Leg {
     /// What came, authenticated and decrypted when the stream is SRTP: RTP, or RTCP on the same port. What fails is counted and
     /// does nothing else: it is no sign of life, nor does media go where it came from.
     pub fn open<'p>(&mut self, source: SocketAddr, packet: &'p mut [u8]) -> Option<&'p [u8]> {
-        let Some(protection) = &mut self.protection else { return Some(packet) };
         // A stranger is not worth any cryptography.
-        if self.source.locked().is_some_and(|locked| locked != source) {
+        if self.protection.is_some() && self.source.locked().is_some_and(|locked| locked != source) {
             self.packets_ignored += 1;
             return None;
         }
+        self.decipher(packet)
+    }
+
+    fn decipher<'p>(&mut self, packet: &'p mut [u8]) -> Option<&'p [u8]> {
+        let Some(protection) = &mut self.protection else { return Some(packet) };
         match protection.open(packet) {
             Ok(length) => packet.get(..length),
             Err(refused) => {
@@ -176,6 +219,7 @@ impl Leg {
     pub fn tick(&mut self, now: Instant, packet: &mut [u8; MAX_PACKET], out: &mut Vec<Event>) -> Option<usize> {
         self.source.handle_time(now);
         self.report_silence(now, out);
+        self.look_for_one_way(now, out);
         if let Some(hearing) = &mut self.hearing {
             let (presses, digits) = (&self.presses, &mut self.digits);
             hearing.tick(now, |digit| {
@@ -226,6 +270,7 @@ impl Leg {
         let (sequence, ssrc) = (self.sequence, Ssrc(self.settings.ssrc));
         head.copy_from_slice(&RtpHeader { marker, payload_type, sequence, timestamp, ssrc }.to_bytes());
         self.sequence = sequence.next();
+        self.octets_sent += length as u64;
         let length = HEADER_LENGTH + length;
         let length = match &mut self.protection {
             Some(protection) => protection.protect(packet, length)?,
@@ -233,6 +278,33 @@ impl Leg {
         };
         self.packets_sent += 1;
         Some(length)
+    }
+
+    /// Takes one datagram that came to the port of RTCP. Anything may be in it; SRTCP is opened in place.
+    pub fn handle_control(&mut self, now: Instant, source: SocketAddr, packet: &mut [u8], out: &mut Vec<Event>) {
+        // Under SRTP, RTP that lost its way would be opened as such: it is not what this port is for. Nor is a stranger worth any
+        // cryptography.
+        if !is_rtcp(packet) || !self.control.may_be_from(source, &self.source) {
+            self.packets_ignored += 1;
+        } else if let Some(packet) = self.decipher(packet) {
+            self.take_control(now, source, packet, true, out);
+        }
+    }
+
+    /// Writes the report that is due, if one is: to be asked after each tick, of the same moment.
+    pub fn control(&mut self, now: Instant, packet: &mut [u8; CONTROL_LENGTH_MAX]) -> Option<ControlPacket> {
+        if now < self.control_due {
+            return None;
+        }
+        let is_due = self.control.is_due(now, self.packets_sent);
+        let written = is_due.then(|| self.write_control(now, false, packet)).flatten();
+        self.control_due = self.control.poll_timeout();
+        written
+    }
+
+    /// Writes the leg's last report, with BYE; `None` when nobody knows of its stream.
+    pub fn farewell(&mut self, now: Instant, packet: &mut [u8; CONTROL_LENGTH_MAX]) -> Option<ControlPacket> {
+        self.write_control(now, true, packet)
     }
 
     /// Where packets go.
@@ -320,16 +392,25 @@ impl Leg {
             self.speaking();
         }
         if !(tones || bridge || recording) {
-            self.hearing = None;
+            self.close_ear();
             return;
         }
         let codec = self.settings.codec;
         let hearing = match self.hearing.take() {
             Some(hearing) if hearing.codec() == codec => hearing,
-            Some(hearing) => Box::new(hearing.in_codec(codec)),
+            Some(hearing) => {
+                self.packets_late += hearing.counts().late;
+                Box::new(hearing.in_codec(codec))
+            }
             None => Box::new(Hearing::new(codec)),
         };
         self.hearing.insert(hearing).listen_for(tones, bridge || recording);
+    }
+
+    fn close_ear(&mut self) {
+        if let Some(hearing) = self.hearing.take() {
+            self.packets_late += hearing.counts().late;
+        }
     }
 
     /// What was heard in the 20 ms of the last [`tick`](Self::tick): samples put in order, what is lost concealed, pauses filled
@@ -375,6 +456,8 @@ impl Leg {
     /// Learning opens again when the address in the SDP is another one than before.
     pub fn retarget(&mut self, settings: LegSettings, now: Instant) {
         self.source.describe(settings.remote);
+        self.control.describe(settings.rtcp);
+        self.reception.change_clock(settings.codec.clock_rate());
         if settings.event_clock_rate != self.settings.event_clock_rate {
             self.telephone_events = TelephoneEvents::new(settings.event_clock_rate);
         }
@@ -392,10 +475,14 @@ impl Leg {
             }
             (protection, keys) => *protection = keys.map(|keys| Box::new(Protection::new(keys))),
         }
+        self.control.rename(Ssrc(ssrc));
         self.settings = LegSettings { ssrc, ..settings };
         self.settle();
         // A hold may have kept the far end quiet.
-        self.hear(now);
+        self.heard = now;
+        self.silence_reported = false;
+        self.watch.expect(now, self.settings.both_ways, self.packets_sent);
+        self.is_unheard = self.watch.is_unheard();
     }
 
     /// The totals so far.
@@ -404,18 +491,110 @@ impl Leg {
         LegReport {
             packets_received: self.reception.packets(),
             packets_sent: self.packets_sent,
-            packets_lost: self.reception.lost(),
+            packets_lost: self.reception.losses().lost,
             packets_ignored: self.packets_ignored,
             packets_forged: self.packets_forged,
             digits: self.digits,
             codec: Some(self.settings.codec),
             srtp: self.settings.srtp.as_ref().map(|keys| keys.ours.suite()),
+            quality: self.quality(),
         }
     }
 
-    fn hear(&mut self, now: Instant) {
+    fn quality(&self) -> Quality {
+        let codec = self.settings.codec;
+        let round_trip = self.control.round_trip();
+        let hearing = self.hearing.as_ref();
+        let late = self.packets_late + hearing.map_or(0, |hearing| hearing.counts().late);
+        let Losses { expected, lost, bursts } = self.reception.losses();
+        let heard = Measured {
+            // What comes too late to be heard is as good as lost.
+            losses: Losses { expected, lost: (lost + late).min(expected), bursts: bursts + late },
+            jitter: self.reception.jitter(),
+            round_trip: round_trip.map_or(Duration::ZERO, |trip| trip.mean),
+            buffer: hearing.map(|hearing| hearing.depth()),
+        };
+        Quality { round_trip, heard: heard.rate(codec), reported: self.control.reported(codec), one_way: self.one_way }
+    }
+
+    fn hear(&mut self, now: Instant, announces_silence: bool, out: &mut Vec<Event>) {
         self.heard = now;
         self.silence_reported = false;
+        self.is_silence_announced = announces_silence;
+        if std::mem::take(&mut self.is_unheard) {
+            out.extend(self.watch.hear(now).map(Event::OneWay));
+        }
+    }
+
+    fn look_for_one_way(&mut self, now: Instant, out: &mut Vec<Event>) {
+        if self.is_unheard || now.saturating_duration_since(self.heard) < one_way::QUIET_MAX {
+            return;
+        }
+        let stopped = self.reception.packets() > 0;
+        let is_excused = self.is_silence_announced || self.reception.pauses();
+        if let Some(mut unheard) = self.watch.tick(now, self.heard, stopped, is_excused) {
+            self.is_unheard = true;
+            let described = Some(self.settings.remote).filter(|remote| one_way::is_private(remote.ip()));
+            unheard.private = described.filter(|_| !stopped && !self.source.has_moved());
+            self.find(OneWay::Unheard(unheard), out);
+        }
+    }
+
+    fn find(&mut self, found: OneWay, out: &mut Vec<Event>) {
+        self.one_way += u32::from(found.is_fault());
+        out.push(Event::OneWay(found));
+    }
+
+    fn take_control(&mut self, now: Instant, from: SocketAddr, packet: &[u8], is_beside: bool, out: &mut Vec<Event>) {
+        let heard = self.reception.ssrc();
+        let taken = match is_rtcp(packet) {
+            true => self.control.handle(now, from, packet, is_beside, &self.source, heard),
+            false => None,
+        };
+        let Some(learned) = taken else {
+            self.packets_ignored += 1;
+            return;
+        };
+        if learned.collision && self.protection.is_none() {
+            self.control.change_ssrc();
+            // RFC 3550 §8.2. With two ends there is no third to whom the old number would have to be taken back.
+            self.settings.ssrc = self.control.ssrc().0;
+        }
+        if learned.is_report {
+            let report = one_way::Heard {
+                sent: learned.sender.map(|info| info.packets),
+                received: self.reception.packets(),
+                highest: learned.block.map(|block| block.highest),
+                packets_sent: self.packets_sent,
+                destination: self.source.destination(),
+            };
+            if let Some(found) = self.watch.handle_report(now, report) {
+                self.find(found, out);
+            }
+        }
+        if learned.goodbye {
+            self.reception.end_stream();
+        }
+    }
+
+    fn write_control(
+        &mut self,
+        now: Instant,
+        goodbye: bool,
+        packet: &mut [u8; CONTROL_LENGTH_MAX],
+    ) -> Option<ControlPacket> {
+        let received = self.reception.report();
+        self.control.hear(received.is_some());
+        // The packet of the last tick began now.
+        let timestamp = RtpTime(self.timestamp.0.wrapping_sub(self.settings.codec.frame_units()));
+        let sent = Sent { packets: self.packets_sent, octets: self.octets_sent, timestamp };
+        let length = self.control.write(now, sent, received, goodbye, packet)?;
+        let length = match &mut self.protection {
+            Some(protection) => protection.protect_rtcp(packet, length)?,
+            None => length,
+        };
+        let destination = self.control.destination(&self.source)?;
+        Some(ControlPacket { length, destination, is_multiplexed: self.control.is_multiplexed() })
     }
 
     fn report_silence(&mut self, now: Instant, out: &mut Vec<Event>) {
@@ -552,11 +731,12 @@ mod tests {
 
     #[test]
     fn media_follows_the_phone_and_strangers_are_counted() {
-        let mut story = Story::new();
+        let mut story = Story::with(|settings| settings.remote = "192.168.1.10:4000".parse().unwrap());
         story.packet("203.0.113.9:7", 0, false, 0, &[0xff; 160]);
         let phone: SocketAddr = "203.0.113.9:7".parse().unwrap();
         assert_eq!((story.events(), story.leg.destination()), (vec![Event::Learned(phone)], phone));
         for timestamp in 1..5 {
+            story.tick();
             story.packet("203.0.113.9:7", 0, false, timestamp * 160, &[0xff; 160]);
         }
         assert_eq!(story.leg.locked(), Some(phone));
@@ -564,9 +744,16 @@ mod tests {
         story.packet("203.0.113.9:7", 34, false, 0, &[0; 100]); // a payload type that was not negotiated
         story.leg.handle_packet(story.now, phone, &mut b"GET / HTTP/1.1".to_vec(), &mut story.events);
         assert_eq!(story.events(), []);
-        let expected =
-            LegReport { packets_received: 5, packets_ignored: 3, codec: Some(Codec::Pcmu), ..LegReport::default() };
-        assert_eq!(story.leg.report(), expected);
+        let report = story.leg.report();
+        let expected = LegReport {
+            packets_received: 5,
+            packets_sent: 4,
+            packets_ignored: 3,
+            codec: Some(Codec::Pcmu),
+            quality: report.quality,
+            ..LegReport::default()
+        };
+        assert_eq!(report, expected);
     }
 
     #[test]
@@ -629,7 +816,12 @@ mod tests {
             .iter()
             .map(|event| match event {
                 Event::Digit(digit, _) => digit.as_char(),
-                Event::Played(_) | Event::Silent | Event::Learned(_) | Event::Bridged { .. } | Event::Closed(_) => '?',
+                Event::Played(_)
+                | Event::Silent
+                | Event::Learned(_)
+                | Event::OneWay(_)
+                | Event::Bridged { .. }
+                | Event::Closed(_) => '?',
             })
             .collect();
         assert_eq!((keys.as_str(), callee.leg.report().packets_lost), ("*2363#", 0));
@@ -638,6 +830,6 @@ mod tests {
 
     #[test]
     fn a_leg_is_small() {
-        assert!(size_of::<Leg>() < 1024, "{}", size_of::<Leg>());
+        assert!(size_of::<Leg>() < 1_280, "{}", size_of::<Leg>());
     }
 }

@@ -8,10 +8,12 @@ use jiff::Timestamp;
 use crate::call::CallRecord;
 use crate::case::Folio;
 use crate::ids::CallKey;
+use crate::media::LegReport;
 use crate::store::entry::{
     folios_from_json, media_from_json, media_to_json, path_from_json, path_to_json, recording_from_json,
     recording_to_json,
 };
+use crate::store::quality::{quality_from_json, quality_to_json};
 use crate::store::sql::{Conn, Failure, Readers, Row, args};
 use crate::store::{cases, events, millis, moment};
 
@@ -33,11 +35,13 @@ pub struct CallFilter {
 pub(crate) async fn save(conn: &mut Conn, record: &CallRecord) -> Result<(), Failure> {
     let folios = serde_json::Value::from(record.folios.clone()).to_string();
     let recording = record.recording.as_ref().map(|recording| recording_to_json(Some(recording)).to_string());
+    let quality = quality_to_json(&record.media.quality);
+    let quality = (!quality.is_null()).then(|| quality.to_string());
     let changed = conn
         .execute(
             "INSERT INTO calls (call_key, operator, flow, sip_call_id, called, caller, class, began, answered, ended, \
-             result, cause, folios, path, media, recording) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT DO NOTHING",
+             result, cause, folios, path, media, recording, quality) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) ON CONFLICT DO NOTHING",
             args![
                 &*record.key.0,
                 record.operator.as_str(),
@@ -55,6 +59,7 @@ pub(crate) async fn save(conn: &mut Conn, record: &CallRecord) -> Result<(), Fai
                 path_to_json(&record.path).to_string(),
                 media_to_json(&record.media).to_string(),
                 recording.as_deref(),
+                quality.as_deref(),
             ],
         )
         .await?;
@@ -93,6 +98,10 @@ fn read(row: &Row) -> anyhow::Result<CallRecord> {
     let json = |column: usize| -> anyhow::Result<serde_json::Value> {
         serde_json::from_str(row.text(column)?).with_context(|| format!("the record of call {key}"))
     };
+    let maybe_json = |column: usize| -> anyhow::Result<Option<serde_json::Value>> {
+        let read = row.maybe_text(column)?.map(serde_json::from_str).transpose();
+        read.with_context(|| format!("the record of call {key}"))
+    };
     Ok(CallRecord {
         key: CallKey(Arc::from(key)),
         operator: row.text(1)?.to_owned(),
@@ -108,19 +117,16 @@ fn read(row: &Row) -> anyhow::Result<CallRecord> {
         cause: row.text(11)?.to_owned(),
         folios: folios_from_json(&json(12)?)?,
         path: path_from_json(&json(13)?)?,
-        media: media_from_json(&json(14)?)?,
-        recording: row
-            .maybe_text(15)?
-            .map(serde_json::from_str)
-            .transpose()
-            .with_context(|| format!("the record of call {key}"))?
-            .as_ref()
-            .and_then(recording_from_json),
+        media: LegReport {
+            quality: maybe_json(16)?.as_ref().map(quality_from_json).unwrap_or_default(),
+            ..media_from_json(&json(14)?)?
+        },
+        recording: maybe_json(15)?.as_ref().and_then(recording_from_json),
     })
 }
 
 const BY_KEY: &str = "SELECT call_key, operator, flow, sip_call_id, called, caller, class, began, answered, ended, result, \
-     cause, folios, path, media, recording FROM calls WHERE call_key = $1";
+     cause, folios, path, media, recording, quality FROM calls WHERE call_key = $1";
 const LIST: &str = "SELECT call_key, operator, flow, sip_call_id, called, caller, class, began, answered, ended, result, \
-     cause, folios, path, media, recording FROM calls WHERE ($1 IS NULL OR operator = $1) AND ($2 IS NULL OR result = $2) \
-     AND ($3 IS NULL OR began >= $3) ORDER BY began DESC, call_key LIMIT $4";
+     cause, folios, path, media, recording, quality FROM calls WHERE ($1 IS NULL OR operator = $1) \
+     AND ($2 IS NULL OR result = $2) AND ($3 IS NULL OR began >= $3) ORDER BY began DESC, call_key LIMIT $4";

@@ -14,9 +14,10 @@ use crate::call::{CallRecord, PathEntry};
 use crate::case::{self, Folio};
 use crate::flow::action::Message;
 use crate::ids::CallKey;
-use crate::media::{LegReport, RecordingReport};
+use crate::media::{LegReport, Quality, RecordingReport};
 use crate::rtp::srtp::Suite;
 use crate::store::orders::{Order, OrderKind};
+use crate::store::quality::{quality_from_json, quality_to_json};
 use crate::value::{Value, Values};
 
 /// A write, and what makes it the same write again.
@@ -141,7 +142,7 @@ fn record_to_json(record: &CallRecord) -> Json {
         "began": record.began.as_millisecond(), "answered": record.answered.map(Timestamp::as_millisecond),
         "ended": record.ended.as_millisecond(), "result": record.result, "cause": record.cause,
         "folios": record.folios, "path": path_to_json(&record.path), "media": media_to_json(&record.media),
-        "recording": recording_to_json(record.recording.as_ref()),
+        "quality": quality_to_json(&record.media.quality), "recording": recording_to_json(record.recording.as_ref()),
     })
 }
 
@@ -161,7 +162,10 @@ fn record_from_json(body: &Json) -> anyhow::Result<CallRecord> {
         cause: text(body, "cause")?,
         folios: folios_from_json(member(body, "folios")?)?,
         path: path_from_json(member(body, "path")?)?,
-        media: media_from_json(member(body, "media")?)?,
+        media: LegReport {
+            quality: body.get("quality").map(quality_from_json).unwrap_or_default(),
+            ..media_from_json(member(body, "media")?)?
+        },
         recording: body.get("recording").and_then(recording_from_json),
     })
 }
@@ -279,7 +283,7 @@ pub(crate) fn media_to_json(media: &LegReport) -> Json {
     })
 }
 
-/// Reads [`media_to_json`]'s object; a total that an older version did not keep is 0, and a name that it did not keep is `None`.
+/// Reads [`media_to_json`]'s object; a total that an older version did not keep is 0, and a name that it did not keep is `None`. The quality is kept beside it.
 pub(crate) fn media_from_json(media: &Json) -> anyhow::Result<LegReport> {
     let total = |name: &str| media.get(name).and_then(Json::as_u64).unwrap_or(0);
     let name = |name: &str| media.get(name).and_then(Json::as_str);
@@ -292,6 +296,7 @@ pub(crate) fn media_from_json(media: &Json) -> anyhow::Result<LegReport> {
         digits: u32::try_from(total("digits")).map_err(|_| anyhow!("more digits than a call can have"))?,
         codec: name("codec").and_then(Codec::from_encoding_name),
         srtp: name("srtp").and_then(Suite::from_name),
+        quality: Quality::default(),
     })
 }
 
@@ -400,7 +405,12 @@ mod tests {
                         cause: word.clone(),
                         folios: vec![folio.to_string()],
                         path: vec![PathEntry { at_ms: seed, place: word.clone(), what: word }],
-                        media: LegReport { packets_received: seed, digits: 7, ..LegReport::default() },
+                        media: LegReport {
+                            packets_received: seed,
+                            digits: 7,
+                            quality: Quality { one_way: 1, ..Quality::default() },
+                            ..LegReport::default()
+                        },
                         recording: state.map(|state| RecordingReport {
                             file: "2026-03-15/x.wav".into(),
                             duration: Duration::from_millis(20 * u64::from(seed as u16)),

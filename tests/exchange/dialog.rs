@@ -20,6 +20,31 @@ fn rtp_silence_ends_a_call_with_its_cause() {
     assert_eq!(record.result, "abandono");
 }
 
+/// Within three seconds, in the record, with which side is silent and what to look at; and so is its return.
+#[test]
+fn audio_that_goes_one_way_is_told_while_it_happens() {
+    let mut sim = soon_silent();
+    let phone = sim.talk("cut", "*2363");
+    sim.keys(phone, "2");
+    sim.advance(ms(40));
+    sim.phones[phone].speaks = false;
+    let from = sim.ms();
+    sim.advance(4 * SECOND);
+    sim.phones[phone].speaks = true;
+    sim.advance(SECOND);
+    sim.phones[phone].speaks = false;
+    sim.until("hung up", MINUTE, |sim| sim.phones[phone].bye.is_some());
+    sim.assert_idle();
+    let record = sim.record();
+    let told: Vec<&contesta::call::PathEntry> =
+        record.path.iter().filter(|entry| entry.place == "media" && entry.what.contains("far end")).collect();
+    let [stopped, again, once_more] = told[..] else { panic!("{told:?}") };
+    assert!(stopped.what.starts_with("one-way audio: the far end's RTP has stopped; check"), "{stopped:?}");
+    assert!((2_400..=3_000).contains(&(stopped.at_ms - from)), "{stopped:?}, silent since {from}");
+    assert!(again.what.starts_with("the far end is heard again after 4."), "{again:?}");
+    assert_eq!((once_more.what.as_str(), record.media.quality.one_way), (stopped.what.as_str(), 2));
+}
+
 #[test]
 fn a_held_call_is_not_ended_by_silence_and_goes_on_when_it_is_resumed() {
     for direction in ["sendonly", "inactive", "recvonly"] {

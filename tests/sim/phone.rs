@@ -492,6 +492,7 @@ fn settings(negotiated: &Negotiated) -> LegSettings {
         first_sequence: 100,
         first_timestamp: 1_000,
         silent_after: None,
+        ..LegSettings::plain(negotiated.remote)
     }
 }
 

@@ -8,7 +8,7 @@ use contesta::call::{CallRecord, PathEntry};
 use contesta::case::{self, Folio, State};
 use contesta::flow::action::{Lockout, Message};
 use contesta::ids::CallKey;
-use contesta::media::{LegReport, RecordingReport};
+use contesta::media::{LegReport, Mos, Quality, RecordingReport, RoundTrip, StreamQuality};
 use contesta::rtp::srtp::Suite;
 use contesta::store::{
     CallFilter, CaseFilter, Change, NewTable, Order, OrderKind, Ordered, Store, TableRow, Tried, row_key,
@@ -92,6 +92,17 @@ pub fn record(key: &str, folios: Vec<String>) -> CallRecord {
             digits: 9,
             codec: Some(Codec::Opus),
             srtp: Some(Suite::AeadAes256Gcm),
+            quality: Quality {
+                round_trip: Some(RoundTrip { mean: Duration::from_micros(12_345), longest: Duration::from_millis(40) }),
+                heard: Some(StreamQuality {
+                    loss: 123,
+                    jitter: Duration::from_micros(2_100),
+                    jitter_highest: Duration::from_millis(9),
+                    mos: Mos(418),
+                }),
+                reported: None,
+                one_way: 1,
+            },
         },
         recording: Some(RecordingReport {
             file: "2026-03-15/20260315-083000-k7m2p9.wav".into(),
