@@ -75,8 +75,19 @@ fn baresip(name: &str, codec: &str, encryption: &str, expected: (&str, Option<&s
     let calls = records(folder.path());
     let media = &calls[0]["media"];
     assert_eq!((media["codec"].as_str(), media["srtp"].as_str()), (Some(expected.0), expected.1), "{calls:#}");
-    assert_eq!(media["packets_forged"], 0, "{calls:#}");
+    // baresip 1.0.0 may have put its SRTP away before it says BYE (RTCP), in the clear: that is not believed.
+    let in_the_clear = u64::from(expected.1.is_some());
+    assert!(media["packets_forged"].as_u64().unwrap() <= in_the_clear, "{calls:#}");
     assert!(media["packets_received"].as_u64().unwrap() > 100, "{calls:#}");
+    // RFC 3550 §6.4.1: a round trip is known only to who reads in a report of theirs the stamp of one of ours that they have read.
+    let quality = &calls[0]["quality"];
+    println!("baresip {name}: {quality}");
+    assert!(quality["round_trip_ms"].as_f64().is_some_and(|trip| trip < 500.0), "{calls:#}");
+    for side in ["heard", "reported"] {
+        assert!(quality[side]["mos"].as_f64().is_some_and(|mos| mos > 3.5), "{calls:#}");
+        assert!(quality[side]["loss_percent"].as_f64().is_some_and(|loss| loss < 5.0), "{calls:#}");
+    }
+    assert_eq!(quality["one_way"], 0, "{calls:#}");
 }
 
 #[test]

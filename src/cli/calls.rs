@@ -236,3 +236,30 @@ fn duration_ms(record: &CallRecord) -> u64 {
 fn seconds(ms: u64) -> String {
     format!("{}.{:03}", ms / 1_000, ms % 1_000)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::{Mos, RoundTrip};
+
+    #[test]
+    fn both_directions_have_a_line_and_what_is_not_known_says_so() {
+        assert_eq!(quality_lines(&Quality::default()), Vec::<String>::new());
+        let heard = StreamQuality {
+            loss: 105,
+            jitter: Duration::from_micros(2_140),
+            jitter_highest: Duration::from_millis(40),
+            mos: Mos(409),
+        };
+        let known = Quality { heard: Some(heard), one_way: 1, ..Quality::default() };
+        let expected = [
+            "quality   round trip not known: the far end did not report (RTCP), ONE-WAY AUDIO 1 time",
+            "  heard   loss 1.05 %, jitter 2.1 ms (highest 40.0 ms), MOS 4.09",
+            "  hears   nothing reported",
+        ];
+        assert_eq!(quality_lines(&known), expected);
+        let round_trip = RoundTrip { mean: Duration::from_micros(12_340), longest: Duration::from_millis(40) };
+        let lines = quality_lines(&Quality { round_trip: Some(round_trip), one_way: 0, ..known });
+        assert_eq!(lines[0], "quality   round trip 12.3 ms (longest 40.0 ms)");
+    }
+}
