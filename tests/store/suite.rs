@@ -10,8 +10,11 @@ use contesta::flow::action::{Lockout, Message};
 use contesta::ids::CallKey;
 use contesta::media::{LegReport, Mos, Quality, RecordingReport, RoundTrip, StreamQuality};
 use contesta::rtp::srtp::Suite;
+use contesta::sip::Peer;
+use contesta::sip::registrar::Registration;
 use contesta::store::{
-    CallFilter, CaseFilter, Change, NewTable, Order, OrderKind, Ordered, Store, TableRow, Tried, row_key,
+    CallFilter, CaseFilter, Change, NewTable, Order, OrderKind, Ordered, RegistrationChange, Store, StoredRegistration,
+    TableRow, Tried, row_key,
 };
 use contesta::value::{Value, Values};
 use jiff::Timestamp;
@@ -41,8 +44,48 @@ async fn promises(fresh: &(dyn Fn() -> Database + Sync), callers: usize) {
     a_handset_is_blocked_by_its_first_report(&fresh().open().await).await;
     a_message_is_queued_once(&fresh().open().await).await;
     tries_lock_an_account(&fresh().open().await).await;
+    registrations_are_kept_refreshed_and_forgotten(&fresh().open().await).await;
     tables_are_replaced_whole_and_together(&fresh()).await;
     everything_is_there_after_a_restart(&fresh()).await;
+}
+
+async fn registrations_are_kept_refreshed_and_forgotten(store: &Store) {
+    let registration = Registration {
+        operator: "beneleit".into(),
+        user: "ana".into(),
+        contact: "sip:ana@192.168.1.5".into(),
+        instance: Some("<urn:uuid:1>".into()),
+        reg_id: Some(1),
+        call_id: "c".into(),
+        cseq: u32::MAX,
+        q: Some(500),
+        peer: Peer::udp("203.0.113.9:40000".parse().unwrap()),
+        symmetric: true,
+        user_agent: "teléfono".into(),
+        lasts: Duration::ZERO,
+    };
+    let kept = |registration: &Registration, is_new, ends: &str| RegistrationChange::Kept {
+        registration: Box::new(registration.clone()),
+        is_new,
+        ends: at(ends),
+    };
+    let second =
+        Registration { contact: "sip:ana@h2".into(), instance: None, reg_id: None, q: None, ..registration.clone() };
+    let gone =
+        RegistrationChange::Gone { operator: "beneleit".into(), user: "ana".into(), contact: second.contact.clone() };
+    let changes = [
+        kept(&registration, true, "2026-03-15T08:02:00Z"),
+        kept(&second, true, "2026-03-15T08:02:00Z"),
+        kept(&registration, false, "2026-03-15T08:04:00Z"),
+        gone,
+    ];
+    store.change_registrations(&changes).await.unwrap();
+    let stored = store.registrations(at("2026-03-15T08:03:00Z")).await.unwrap();
+    assert_eq!(stored, [StoredRegistration { registration, ends: at("2026-03-15T08:04:00Z") }]);
+    let kinds: Vec<String> = store.events_after(0, 10).await.unwrap().into_iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, ["phone_registered", "phone_registered", "phone_gone"]);
+    assert!(store.restore_registrations(at("2026-03-15T08:04:00Z")).await.unwrap().is_empty());
+    assert!(store.registrations(at("2026-03-15T08:00:00Z")).await.unwrap().is_empty(), "what is over is forgotten");
 }
 
 pub fn at(text: &str) -> Timestamp {
