@@ -32,9 +32,8 @@ const PAUSE_MIN_MS: i32 = 40;
 /// Loss that we bridge between two segments of a long press, in milliseconds.
 const SEGMENT_LOSS_MAX_MS: i32 = 1_000;
 
-/// Longest packet, in milliseconds, of a sender that lets a segment end with a whole packet: the timestamp moves on by 0xFFFF
-/// units or by up to this much less.
-const PACKET_MAX_MS: i32 = 100;
+/// Packets, in milliseconds, of senders that let a segment end with a whole one; others let it end at 0xFFFF units or one more.
+const PACKETS_MS: [i32; 6] = [10, 20, 30, 40, 50, 60];
 
 /// What a press may have grown across a restart of the stream, in milliseconds.
 const NEW_STREAM_GROWTH_MAX_MS: i32 = 200;
@@ -152,11 +151,10 @@ impl Pressed {
             return false;
         }
         let after_end = begin.since(self.end);
-        let full_segment = 0xffff - PACKET_MAX_MS * per_ms..=0x1_0000;
         let next_segment = (0..PAUSE_MIN_MS * per_ms).contains(&after_end)
             || (!self.ended
                 && (0..SEGMENT_LOSS_MAX_MS * per_ms).contains(&after_end)
-                && full_segment.contains(&begin.since(self.segment)));
+                && is_full_segment(begin.since(self.segment), per_ms));
         // Three ends are sent in a row, and the next press has packets of its own before its end: a neighbour in the
         // sequence is no other press, however its timestamp has moved.
         let distance = header.sequence.since(self.sequence).unsigned_abs();
@@ -208,6 +206,13 @@ impl Pressed {
         }
         self.ended |= event.end;
     }
+}
+
+/// Whether a sender begins the next segment so many units behind the beginning of one. Nothing in between: a press of eight seconds
+/// may come so far behind another whose end is lost.
+fn is_full_segment(units: i32, per_ms: i32) -> bool {
+    let whole_packets = |packet: i32| 0xffff / packet * packet;
+    matches!(units, 0xffff | 0x1_0000) || PACKETS_MS.iter().any(|ms| units == whole_packets(ms * per_ms))
 }
 
 #[cfg(test)]
@@ -348,6 +353,17 @@ mod tests {
         // Half a second lost around the border of the first two segments.
         let lossy: Vec<Row> = rows.iter().copied().filter(|row| !(395..420).contains(&row.1)).collect();
         assert_eq!(digits(&lossy), "8");
+    }
+
+    /// The end of a long press and the beginning of another are lost, and they lie almost a segment apart.
+    #[test]
+    fn a_press_that_begins_almost_a_segment_behind_another_is_another() {
+        // Held for 16.221 s: its last segment ends at 64,233 units, the ends of it lost; then a pause of 63 ms.
+        let last = (false, 811, 65_535, 0, false, 64_225);
+        assert_eq!(digits(&[last, (false, 816, 65_535 + 64_737, 0, false, 320)]), "00");
+        for full in [65_200, 65_280, 65_440, 65_520, 65_535, 65_536] {
+            assert_eq!(digits(&[last, (false, 820, 65_535 + full, 0, false, 320)]), "0", "{full}");
+        }
     }
 
     /// RFC 4733 §2.1: beside Opus the same times are six times as many units.
