@@ -1,12 +1,17 @@
-//! Softphones that are not ours register with the running engine over UDP: baresip with MD5, linphonec with SHA-256.
+//! Phones that are not ours register with the running engine: baresip with MD5 and linphonec with SHA-256 over UDP, SIP.js in Chromium over
+//! WebSocket.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::disallowed_methods,
-    reason = "tests of the whole program read files and start processes"
+    clippy::disallowed_types,
+    reason = "tests of the whole program read files, own sockets and start processes"
 )]
 
 mod support;
+
+#[path = "phones/browser.rs"]
+mod browser;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
