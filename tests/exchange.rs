@@ -86,5 +86,7 @@ mod keys;
 mod mutants;
 #[path = "exchange/registration.rs"]
 mod registration;
+#[path = "exchange/session.rs"]
+mod session;
 #[path = "exchange/shared_audio.rs"]
 mod shared_audio;

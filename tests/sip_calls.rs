@@ -2,7 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
+#[path = "sip_calls/pair.rs"]
+mod pair;
 mod peer;
+#[path = "sip_calls/sessions.rs"]
+mod sessions;
 
 use std::time::Duration;
 

@@ -22,6 +22,12 @@ pub enum Event {
     Confirmed(Option<Bytes>),
     /// The far end asks for other media within the call.
     Reoffered(Option<Bytes>),
+    /// The session is to be refreshed with an offer of ours, or one that crossed the far end's is to be made again.
+    OfferWanted,
+    /// The far end's answer to our re-INVITE.
+    Reanswered(Bytes),
+    /// The far end refused our re-INVITE with this status.
+    Unchanged(u16),
     /// SIP INFO: perhaps a digit.
     Info {
         /// Content-Type, lower case.
@@ -75,6 +81,8 @@ pub enum Action {
     Progress(Bytes),
     /// Send 200 with this SDP.
     Accept(Bytes),
+    /// Offer this within the call: a re-INVITE.
+    Reoffer(Bytes),
     /// Refuse the INVITE or re-INVITE.
     Reject(Rejection),
     /// End the dialog; the text goes into the Reason header.

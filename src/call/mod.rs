@@ -262,6 +262,12 @@ impl Call {
             }
             Event::Confirmed(answer) => self.confirmed(now, answer, out),
             Event::Reoffered(offer) => self.reoffered(now, offer, out),
+            Event::OfferWanted => self.offer_again(out),
+            Event::Reanswered(answer) => self.reoffer_answered(now, Some(answer), out),
+            Event::Unchanged(status) => {
+                self.offered = None;
+                self.note(now, "sip", format!("re-INVITE of ours refused with {status}: all stays as it was"));
+            }
             Event::Info { content_type, body } => match dtmf::info::parse(&content_type, &body) {
                 Ok((digit, held)) => self.pressed(now, digit, Road::Info, held, out),
                 Err(error) => debug!(%error, "INFO without a digit"),
@@ -592,12 +598,19 @@ impl Call {
         moves
     }
 
-    /// The ACK's answer to an offer that we made within the call. Without a usable one the stream stays as it was.
+    /// A re-INVITE of ours, with what the stream is already: a refresh asks for nothing else.
+    fn offer_again(&mut self, out: &mut Vec<Action>) {
+        let (Some(local), Stage::InFlow { .. }, None) = (self.local, &self.stage, &self.moving) else { return };
+        self.stream.version += 1;
+        out.push(Action::Reoffer(self.offer(local, self.stream.version)));
+    }
+
+    /// The answer to an offer that we made within the call. Without a usable one the stream stays as it was.
     fn reoffer_answered(&mut self, now: Now, answer: Option<Bytes>, out: &mut Vec<Action>) {
         let Some(offered) = self.offered.take() else { return };
         match answer.map(|answer| offered.read_answer(&answer)) {
             Some(Ok(negotiated)) => self.retarget(now, negotiated, out),
-            Some(Err(error)) => self.note(now, "sip", format!("re-INVITE: the ACK's answer cannot be used: {error}")),
+            Some(Err(error)) => self.note(now, "sip", format!("re-INVITE: the answer cannot be used: {error}")),
             None => self.note(now, "sip", "re-INVITE: the ACK brought no answer to our offer".into()),
         }
     }

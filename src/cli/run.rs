@@ -37,6 +37,7 @@ use crate::operator::Operator;
 use crate::service::secret::SecretKey;
 use crate::service::{Services, import};
 use crate::sip::registrar::{Registrar, Registration};
+use crate::sip::session_timer;
 use crate::sip::user_agent::Settings;
 use crate::sip::{Listeners, Transport, UserAgent};
 use crate::store::{Store, StoredRegistration};
@@ -111,7 +112,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let published: Vec<(String, String)> =
         routes.published().map(|(number, flow)| (number.to_owned(), flow.to_owned())).collect();
     let calls = usize::try_from(config.limits.calls).unwrap_or(usize::MAX / 2);
-    let settings = Settings { max_dialogs: calls + SPARE_DIALOGS, ..Settings::at(listeners.clone()) };
+    let expires = config.sip.session.map(|session| u32::try_from(session.as_secs()).unwrap_or(u32::MAX));
+    let session = session_timer::Policy { expires, ..session_timer::Policy::default() };
+    let settings = Settings { max_dialogs: calls + SPARE_DIALOGS, session, ..Settings::at(listeners.clone()) };
     let registered = runtime.block_on(registered_before(&store));
     let registrar = start_registrar(&config, &operators, registered)?;
     let user_agent = UserAgent::new(settings, entropy::ids()?).with_registrar(registrar);

@@ -441,7 +441,7 @@ mod tests {
     fn every_slip_is_shown() {
         let source = SourceFile {
             path: "contesta.toml".into(),
-            text: "[sip]\nlisten = '5060'\nadvertised = '0.0.0.0'\nstrangers = 'refuze'\nport = 5060\n\
+            text: "[sip]\nlisten = '5060'\nadvertised = '0.0.0.0'\nstrangers = 'refuze'\nsession = '1m'\nport = 5060\n\
                    [rtp]\nports = [20000, 10000]\nsilence = '0s'\n[registrar]\nrealm = 'a \"b\"'\ndigest = 'md6'\n\
                    min_expires = '10m'\nsources = ['10.0.0.1/8']\n[guard]\nrate = 0\nusers = 1\nwindwo = '1m'\n[stroe]\n[store]\nurl = 'mysql://x'\n[limits]\ncalls = 0\n\
                    [[trunks]]\nsources = ['10.1.2.3/16', 'carrier.mx']\n[[trunks]]\nname = 'a'\n\

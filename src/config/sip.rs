@@ -35,6 +35,8 @@ pub struct Sip {
     pub advertised: Option<IpAddr>,
     /// What a request from an address of no trunk gets.
     pub strangers: Strangers,
+    /// How long a session lasts without a refresh (RFC 4028); `None`: only where the far end asks for a timer.
+    pub session: Option<Duration>,
 }
 
 /// A certificate and its key.
@@ -54,6 +56,10 @@ pub enum Strangers {
     /// Nothing at all: a scanner learns nothing.
     Ignore,
 }
+
+/// No session may be shorter (RFC 4028 §4), and a longer one is none.
+const SESSION_MIN: Duration = Duration::from_secs(90);
+const SESSION_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// Ports of SIP that stand among the «bad ports» of the Fetch Standard: browsers open no connection to them.
 const BLOCKED_BY_BROWSERS: [u16; 2] = [5060, 5061];
@@ -81,6 +87,7 @@ impl Default for Sip {
             idle: Duration::from_secs(600),
             advertised: None,
             strangers: Strangers::Refuse,
+            session: Some(Duration::from_secs(1_800)),
         }
     }
 }
@@ -150,6 +157,20 @@ pub(super) fn read(fields: &mut Fields<'_>, sip: &mut Sip, faults: &mut Vec<Faul
     sip.advertised = advertised(fields, faults);
     let strangers = [("refuse", Strangers::Refuse), ("ignore", Strangers::Ignore)];
     set(&mut sip.strangers, one_of(fields.optional("strangers"), &strangers, faults));
+    set(&mut sip.session, session(fields, faults));
+}
+
+/// `"30m"` or `"never"`.
+fn session(fields: &mut Fields<'_>, faults: &mut Vec<Fault>) -> Option<Option<Duration>> {
+    let place = fields.optional("session")?;
+    if place.text(&mut Vec::new()) == Some("never") {
+        return Some(None);
+    }
+    let duration = place.duration(faults)?;
+    if !(SESSION_MIN..=SESSION_MAX).contains(&duration) {
+        faults.push(place.fault("a session lasts for 90 s at least (RFC 4028 §4), and for a day at most"));
+    }
+    Some(Some(duration))
 }
 
 fn identity(fields: &mut Fields<'_>, sip: &mut Sip, faults: &mut Vec<Fault>) {

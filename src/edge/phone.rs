@@ -27,7 +27,7 @@ use crate::media::{CONTROL_LENGTH_MAX, Leg, LegSettings, Listener, MAX_PACKET};
 use crate::rtp::rtcp::{Cname, NtpTime};
 use crate::sdp::{self, Local, Negotiated, Offered, Terms};
 use crate::sip::user_agent::Settings;
-use crate::sip::{self, Action, EndCause, Event, Invite, Listeners, Peer, Transport, UserAgent};
+use crate::sip::{self, Action, EndCause, Event, Invite, Listeners, Peer, Rejection, Transport, UserAgent};
 
 /// How a test call goes.
 #[derive(Clone, Debug)]
@@ -371,7 +371,7 @@ impl Phone {
     }
 
     fn carry_out(&mut self, actions: &mut Vec<Action>, undelivered: &mut Vec<Arrival>) {
-        for action in actions.drain(..) {
+        for action in std::mem::take(actions) {
             match action {
                 Action::Send { destination, message } => {
                     if let Some(arrival) = self.wire.send(destination, message) {
@@ -390,11 +390,18 @@ impl Phone {
                     }
                     self.report.ended = Some(cause);
                 }
+                // It has said what it can, and stays where it is.
+                Action::Event(Event::Reoffered { leg, .. }) => {
+                    let refusal = Rejection { status: 488, retry_after: None, warning: None };
+                    self.user_agent.reject(clock::now().instant, leg, &refusal, actions);
+                }
                 // A phone that is only called in tests of its own has nothing to do for these.
                 Action::Event(
                     Event::Invited { .. }
                     | Event::Confirmed { .. }
-                    | Event::Reoffered { .. }
+                    | Event::OfferWanted { .. }
+                    | Event::Reanswered { .. }
+                    | Event::Unchanged { .. }
                     | Event::Info { .. }
                     | Event::Ringing { .. }
                     | Event::Registrar(_),

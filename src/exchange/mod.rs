@@ -275,6 +275,9 @@ impl Exchange {
             }
             sip::Event::Confirmed { leg, answer } => (leg, call::Event::Confirmed(answer)),
             sip::Event::Reoffered { leg, offer } => (leg, call::Event::Reoffered(offer)),
+            sip::Event::OfferWanted { leg } => (leg, call::Event::OfferWanted),
+            sip::Event::Reanswered { leg, body } => (leg, call::Event::Reanswered(body)),
+            sip::Event::Unchanged { leg, status } => (leg, call::Event::Unchanged(status)),
             sip::Event::Info { leg, content_type, body } => (leg, call::Event::Info { content_type, body }),
             sip::Event::Ended { leg, cause } => (leg, call::Event::Ended(cause)),
             // The engine places no calls, so nothing rings or answers it.
@@ -402,6 +405,7 @@ impl Exchange {
             call::Action::Progress(sdp) => self.user_agent.progress(now.instant, leg, 183, sdp, sip),
             call::Action::Accept(sdp) => self.user_agent.accept(now.instant, leg, sdp, sip),
             call::Action::Reject(rejection) => self.user_agent.reject(now.instant, leg, &rejection, sip),
+            call::Action::Reoffer(sdp) => self.user_agent.reoffer(now.instant, leg, sdp, sip),
             call::Action::HangUp(reason) => self.user_agent.hangup(now.instant, leg, reason, sip),
             call::Action::Request { id, request, timeout } => {
                 out.push(Output::Request { leg, id, request, timeout });

@@ -45,6 +45,26 @@ pub enum Event {
         /// The new SDP offer, if the request carried one.
         offer: Option<Bytes>,
     },
+    /// A re-INVITE of ours is due: to refresh the session (RFC 4028 §7.4), because one crossed the far end's, or could not be sent while
+    /// something else was open. Call `reoffer`, or nothing happens, but for a session that ends without its refresh.
+    OfferWanted {
+        /// Which leg.
+        leg: LegId,
+    },
+    /// The far end took our re-INVITE. `body` is its answer, or its offer where ours had none: then call `acknowledge`.
+    Reanswered {
+        /// Which leg.
+        leg: LegId,
+        /// SDP.
+        body: Bytes,
+    },
+    /// The far end refused our re-INVITE, and the session is as it was before.
+    Unchanged {
+        /// Which leg.
+        leg: LegId,
+        /// 300 to 699; 503 when it could not be delivered.
+        status: u16,
+    },
     /// INFO within the dialog; already answered 200 when the body's type is one we know.
     Info {
         /// Which leg.
@@ -63,11 +83,11 @@ pub enum Event {
         /// SDP of early media.
         body: Bytes,
     },
-    /// The far end of an outbound INVITE answered; the ACK has been sent.
+    /// The far end of an outbound INVITE answered; the ACK has been sent, unless the INVITE had no offer.
     Answered {
         /// Which leg.
         leg: LegId,
-        /// SDP answer.
+        /// SDP answer; the far end's offer when the INVITE had none: then call `acknowledge`.
         body: Bytes,
     },
     /// The leg is over, whoever ended it; the last event of a leg, exactly one for each leg ever announced or invited.
@@ -97,6 +117,14 @@ pub enum EndCause {
     /// Our 200 was never acknowledged for 64·T1 (RFC 3261 §13.3.1.4); a BYE has been sent. The peer's Contact or a NAT is
     /// where ops should look.
     NoAck,
+    /// The far end did not refresh the session in time (RFC 4028 §10); a BYE has been sent.
+    NotRefreshed,
+    /// We could not refresh the session in time: the far end refused, or nobody made the offer for it; a BYE has been sent.
+    RefreshFailed,
+    /// The far end did not answer a request of ours within the dialog; a BYE has been sent.
+    Vanished,
+    /// The far end answered a request of ours that it knows of no such call (481); a BYE has been sent.
+    Forgotten,
 }
 
 impl EndCause {
@@ -110,6 +138,10 @@ impl EndCause {
             Self::Refused(status) => format!("refused with {status}"),
             Self::RemoteRefused(status) => format!("the far end refused with {status}"),
             Self::NoAck => "no ACK for our 200: check the peer's Contact, NAT and the advertised address".into(),
+            Self::NotRefreshed => "the far end has vanished: it did not refresh the session (RFC 4028) in time".into(),
+            Self::RefreshFailed => "the session could not be refreshed (RFC 4028): the far end refused it".into(),
+            Self::Vanished => "the far end has vanished: it did not answer a request within the call".into(),
+            Self::Forgotten => "the far end no longer knows the call (481)".into(),
         }
     }
 }
@@ -146,7 +178,7 @@ pub struct Invite {
     pub destination: Peer,
     /// From URI, as text.
     pub from: String,
-    /// SDP offer.
+    /// SDP offer; empty to let the far end offer.
     pub offer: Bytes,
 }
 
@@ -168,6 +200,10 @@ pub enum Why {
     Timer(char),
     /// The 2xx has to be sent again until its ACK comes (RFC 3261 §13.3.1.4).
     Retransmit2xx,
+    /// A session is to be refreshed, or ends (RFC 4028).
+    Session,
+    /// A request that crossed one of the far end's is tried again (RFC 3261 §14.1).
+    Again,
     /// A registration ends.
     Registration,
     /// Nothing: whoever set the timer is gone, and firing only takes it out of the index.

@@ -55,6 +55,8 @@ pub struct Dialog {
     source: Peer,
     /// A SIPS URI began it: our Contact is one too (RFC 3261 §12.1.1, §12.1.2).
     sips: bool,
+    /// The INVITE that made it was ours, and so is its Call-ID.
+    ours: bool,
 }
 
 impl Dialog {
@@ -88,6 +90,7 @@ impl Dialog {
             remote_cseq: Some(envelope.cseq.number),
             source,
             sips,
+            ours: false,
         })
     }
 
@@ -97,7 +100,7 @@ impl Dialog {
     pub fn from_answer(
         message: &Message,
         envelope: &ResponseEnvelope<'_>,
-        ours: &Ours<'_>,
+        ours: &OurSide<'_>,
         target: &[u8],
         source: Peer,
     ) -> Self {
@@ -117,6 +120,7 @@ impl Dialog {
             remote_cseq: None,
             source,
             sips: is_sips(target),
+            ours: true,
         }
     }
 
@@ -142,6 +146,18 @@ impl Dialog {
     #[must_use]
     pub fn flow(&self) -> Option<Flow> {
         self.source.flow
+    }
+
+    /// Whether its Call-ID is ours: who waits for how long behind a 491 depends on it (RFC 3261 §14.1).
+    #[must_use]
+    pub fn owns_call_id(&self) -> bool {
+        self.ours
+    }
+
+    /// Number of our last request.
+    #[must_use]
+    pub fn local_cseq(&self) -> u32 {
+        self.local_cseq
     }
 
     /// Whether our Contact within it is a SIPS URI.
@@ -173,7 +189,7 @@ impl Dialog {
         }
     }
 
-    /// Takes the new remote target of a re-INVITE or UPDATE (RFC 3261 §12.2.2), if it has a readable one.
+    /// Takes the new remote target of a re-INVITE or UPDATE, or of a 2xx to ours (RFC 3261 §12.2.2, §12.2.1.2), if it has a readable one.
     pub fn refresh_target(&mut self, message: &Message, source: Peer) {
         if let Some(contact) = message.value(Name::Contact).and_then(|value| contact::parse(value).ok()) {
             self.remote_target = contact.uri_text.into();
@@ -188,10 +204,10 @@ impl Dialog {
         self.write_request(method, self.local_cseq, branch, listeners)
     }
 
-    /// Begins the ACK of a 2xx: CSeq is the INVITE's (RFC 3261 §13.2.2.4).
+    /// Begins the ACK of a 2xx: `number` is the INVITE's CSeq (RFC 3261 §13.2.2.4).
     #[must_use]
-    pub fn ack(&self, branch: &str, listeners: &Listeners) -> (Writer, Peer) {
-        self.write_request(Method::Ack, self.local_cseq, branch, listeners)
+    pub fn ack(&self, number: u32, branch: &str, listeners: &Listeners) -> (Writer, Peer) {
+        self.write_request(Method::Ack, number, branch, listeners)
     }
 
     fn write_request(&self, method: Method, number: u32, branch: &str, listeners: &Listeners) -> (Writer, Peer) {
@@ -253,7 +269,7 @@ impl Dialog {
 
 /// Our side of an outbound INVITE.
 #[derive(Clone, Copy, Debug)]
-pub struct Ours<'a> {
+pub struct OurSide<'a> {
     /// Our From tag.
     pub tag: LocalTag,
     /// Our From URI.

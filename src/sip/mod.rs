@@ -16,6 +16,7 @@ pub mod message;
 pub mod method;
 pub mod refusal;
 pub mod registrar;
+pub mod session_timer;
 pub mod status;
 pub mod stun;
 pub mod timers;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::header::content_type::ContentType;
-use super::header::{Name, accept, expires, option_tags, retry_after, warning};
+use super::header::{Name, accept, expires, option_tags, retry_after, session_expires, warning};
 use super::message::{Fault, Message};
 use super::method::Method;
 use super::uri::{Scheme, Uri};
@@ -30,6 +30,11 @@ pub enum Refusal {
     Scheme,
     /// 420: Require names what we do not support.
     BadExtension,
+    /// 422: a session shorter than we agree to (RFC 4028 §9).
+    SessionTooShort {
+        /// The shortest, in seconds.
+        min_se: u32,
+    },
     /// 423: a registration shorter than we grant (RFC 3261 §10.3).
     IntervalTooBrief {
         /// The shortest, in seconds.
@@ -72,6 +77,7 @@ impl Refusal {
             Self::NotImplemented => 501,
             Self::Scheme => 416,
             Self::BadExtension => 420,
+            Self::SessionTooShort { .. } => 422,
             Self::IntervalTooBrief { .. } => 423,
             Self::FirstHopLacksOutbound => 439,
             Self::MediaType | Self::InfoType => 415,
@@ -98,6 +104,9 @@ impl Refusal {
             // RFC 3261 §8.2.3.
             Self::MediaType | Self::NotAcceptable => writer.text("Accept", SDP),
             Self::InfoType => writer.text("Accept", INFO_TYPES.join(", ")),
+            Self::SessionTooShort { min_se } => {
+                writer.header("Min-SE", |out| session_expires::write_min_se(min_se, out));
+            }
             Self::IntervalTooBrief { min_expires } => {
                 writer.header("Min-Expires", |out| expires::write(min_expires, out));
             }

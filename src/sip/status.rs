@@ -22,6 +22,7 @@ pub fn reason_phrase(status: u16) -> &'static str {
         415 => "Unsupported Media Type",
         416 => "Unsupported URI Scheme",
         420 => "Bad Extension",
+        422 => "Session Interval Too Small",
         423 => "Interval Too Brief",
         439 => "First Hop Lacks Outbound Support",
         480 => "Temporarily Unavailable",

@@ -73,6 +73,9 @@ impl Line {
                 Event::Invited { leg, .. }
                 | Event::Confirmed { leg, .. }
                 | Event::Reoffered { leg, .. }
+                | Event::OfferWanted { leg }
+                | Event::Reanswered { leg, .. }
+                | Event::Unchanged { leg, .. }
                 | Event::Info { leg, .. }
                 | Event::Ringing { leg, .. }
                 | Event::Answered { leg, .. }

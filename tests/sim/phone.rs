@@ -43,6 +43,12 @@ pub struct Phone {
     pub key: Option<(u32, MasterKey)>,
     pub acks: bool,
     pub answers_bye: bool,
+    /// What its answers to offers of the engine's say.
+    pub direction: &'static str,
+    /// Answers UPDATE and re-INVITE.
+    pub answers_changes: bool,
+    /// Whole lines that its INVITE has beside the usual ones.
+    pub invite_headers: &'static str,
     /// Sends its packets.
     pub speaks: bool,
     /// What its next packets of audio hold.
@@ -215,6 +221,9 @@ impl Sim {
             key: None,
             acks: true,
             answers_bye: true,
+            answers_changes: true,
+            direction: "sendrecv",
+            invite_headers: "",
             speaks: true,
             sounds: None,
             to_tag: String::new(),
@@ -263,7 +272,8 @@ impl Sim {
             caller.to = number.to_owned();
         }
         let body = if caller.offers { caller.sdp("sendrecv") } else { String::new() };
-        self.ask(phone, "INVITE", "", &body);
+        let headers = caller.invite_headers;
+        self.ask(phone, "INVITE", headers, &body);
     }
 
     /// Sends a request that wants a response, and again until one comes.
@@ -416,10 +426,32 @@ impl Sim {
     }
 
     fn phone_is_asked(&mut self, phone: usize, bytes: &Bytes) {
-        if first_line(bytes).starts_with("BYE") && self.phones[phone].answers_bye {
-            self.phones[phone].talk = None;
-            self.phones[phone].bye = Some(bytes.clone());
-            self.send_sip(phone, response(bytes, 200, "", "", ""));
+        let (now, line) = (self.now.instant, first_line(bytes));
+        let caller = &mut self.phones[phone];
+        match line.split(' ').next().unwrap() {
+            "BYE" if caller.answers_bye => {
+                caller.talk = None;
+                caller.bye = Some(bytes.clone());
+                self.send_sip(phone, response(bytes, 200, "", "", ""));
+            }
+            "UPDATE" if caller.answers_changes => {
+                let session = header(bytes, "Session-Expires").unwrap_or_default();
+                self.send_sip(phone, response(bytes, 200, "", &format!("Session-Expires: {session}\r\n"), ""));
+            }
+            "INVITE" if caller.answers_changes => {
+                if let Some((negotiated, talk)) = caller.read(&body_of(bytes)).zip(caller.talk.as_mut()) {
+                    talk.leg.retarget(settings(&negotiated), now);
+                    talk.negotiated = negotiated;
+                }
+                let session = header(bytes, "Session-Expires").unwrap_or_default();
+                let headers = format!(
+                    "Session-Expires: {session}\r\nContact: <sip:{}@{}>\r\nContent-Type: application/sdp\r\n",
+                    caller.from, caller.sip
+                );
+                let ok = response(bytes, 200, "", &headers, &caller.sdp(caller.direction));
+                self.send_sip(phone, ok);
+            }
+            _ => {}
         }
     }
 

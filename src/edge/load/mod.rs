@@ -294,7 +294,13 @@ impl Load<'_> {
                     self.user_agent.reject(now, leg, &refusal, &mut self.actions);
                 }
                 Action::Event(
-                    Event::Confirmed { .. } | Event::Info { .. } | Event::Ringing { .. } | Event::Registrar(_),
+                    Event::Confirmed { .. }
+                    | Event::Info { .. }
+                    | Event::OfferWanted { .. }
+                    | Event::Reanswered { .. }
+                    | Event::Registrar(_)
+                    | Event::Ringing { .. }
+                    | Event::Unchanged { .. },
                 ) => {}
             }
         }

@@ -5,6 +5,7 @@
 
 pub mod accept;
 pub mod address;
+pub mod allow;
 pub mod auth_parameters;
 pub mod authorization;
 pub mod call_id;
@@ -21,6 +22,7 @@ pub mod parameters;
 pub mod reason;
 pub mod retry_after;
 pub mod route;
+pub mod session_expires;
 pub mod via;
 pub mod warning;
 pub mod www_authenticate;

@@ -7,6 +7,8 @@ use std::fmt;
 pub enum Name {
     /// RFC 3261 §20.1.
     Accept,
+    /// RFC 3261 §20.5.
+    Allow,
     /// RFC 3261 §20.7.
     Authorization,
     /// RFC 3261 §20.8.
@@ -19,22 +21,42 @@ pub enum Name {
     ContentType,
     /// RFC 3261 §20.16.
     CSeq,
+    /// RFC 6665 §8.2.1.
+    Event,
     /// RFC 3261 §20.19.
     Expires,
     /// RFC 3261 §20.20.
     From,
     /// RFC 3261 §20.22.
     MaxForwards,
+    /// RFC 4028 §5.
+    MinSe,
     /// RFC 3261 §20.27.
     ProxyAuthenticate,
     /// RFC 3261 §20.28.
     ProxyAuthorization,
+    /// RFC 3262 §7.2.
+    RAck,
     /// RFC 3261 §20.30.
     RecordRoute,
+    /// RFC 4488 §4.
+    ReferSub,
+    /// RFC 3515 §2.1.
+    ReferTo,
+    /// RFC 3891 §3.
+    Replaces,
     /// RFC 3261 §20.32.
     Require,
+    /// RFC 3261 §20.33.
+    RetryAfter,
     /// RFC 3261 §20.34.
     Route,
+    /// RFC 3262 §7.1.
+    RSeq,
+    /// RFC 4028 §4.
+    SessionExpires,
+    /// RFC 6665 §8.2.3.
+    SubscriptionState,
     /// RFC 3261 §20.37.
     Supported,
     /// RFC 3261 §20.38.
@@ -65,30 +87,44 @@ impl Name {
                 b"k" | b"K" => Self::Supported,
                 b"l" | b"L" => Self::ContentLength,
                 b"m" | b"M" => Self::Contact,
+                b"o" | b"O" => Self::Event,
+                b"r" | b"R" => Self::ReferTo,
                 b"t" | b"T" => Self::To,
                 b"v" | b"V" => Self::Via,
+                b"x" | b"X" => Self::SessionExpires,
                 _ => Self::Other,
             },
             2 if is("To") => Self::To,
             3 if is("Via") => Self::Via,
             4 if is("From") => Self::From,
             4 if is("CSeq") => Self::CSeq,
+            4 if is("RSeq") => Self::RSeq,
+            4 if is("RAck") => Self::RAck,
             5 if is("Route") => Self::Route,
+            5 if is("Allow") => Self::Allow,
+            5 if is("Event") => Self::Event,
             6 if is("Accept") => Self::Accept,
+            6 if is("Min-SE") => Self::MinSe,
             7 if is("Call-ID") => Self::CallId,
             7 if is("Contact") => Self::Contact,
             7 if is("Expires") => Self::Expires,
             7 if is("Require") => Self::Require,
+            8 if is("Refer-To") => Self::ReferTo,
+            8 if is("Replaces") => Self::Replaces,
+            9 if is("Refer-Sub") => Self::ReferSub,
             9 if is("Timestamp") => Self::Timestamp,
             9 if is("Supported") => Self::Supported,
             10 if is("User-Agent") => Self::UserAgent,
+            11 if is("Retry-After") => Self::RetryAfter,
             12 if is("Content-Type") => Self::ContentType,
             12 if is("Max-Forwards") => Self::MaxForwards,
             12 if is("Record-Route") => Self::RecordRoute,
             13 if is("Authorization") => Self::Authorization,
             14 if is("Content-Length") => Self::ContentLength,
+            15 if is("Session-Expires") => Self::SessionExpires,
             16 if is("WWW-Authenticate") => Self::WwwAuthenticate,
             18 if is("Proxy-Authenticate") => Self::ProxyAuthenticate,
+            18 if is("Subscription-State") => Self::SubscriptionState,
             19 if is("Proxy-Authorization") => Self::ProxyAuthorization,
             _ => Self::Other,
         }
@@ -99,20 +135,31 @@ impl Name {
     pub fn text(self) -> &'static str {
         match self {
             Self::Accept => "Accept",
+            Self::Allow => "Allow",
             Self::Authorization => "Authorization",
             Self::CallId => "Call-ID",
             Self::Contact => "Contact",
             Self::ContentLength => "Content-Length",
             Self::ContentType => "Content-Type",
             Self::CSeq => "CSeq",
+            Self::Event => "Event",
             Self::Expires => "Expires",
             Self::From => "From",
             Self::MaxForwards => "Max-Forwards",
+            Self::MinSe => "Min-SE",
             Self::ProxyAuthenticate => "Proxy-Authenticate",
             Self::ProxyAuthorization => "Proxy-Authorization",
+            Self::RAck => "RAck",
             Self::RecordRoute => "Record-Route",
+            Self::ReferSub => "Refer-Sub",
+            Self::ReferTo => "Refer-To",
+            Self::Replaces => "Replaces",
             Self::Require => "Require",
+            Self::RetryAfter => "Retry-After",
             Self::Route => "Route",
+            Self::RSeq => "RSeq",
+            Self::SessionExpires => "Session-Expires",
+            Self::SubscriptionState => "Subscription-State",
             Self::Supported => "Supported",
             Self::Timestamp => "Timestamp",
             Self::To => "To",
@@ -151,7 +198,7 @@ mod tests {
 
     #[test]
     fn long_compact_and_odd_case_are_one_name() {
-        let table: [(&[&str], Name); 9] = [
+        let table: [(&[&str], Name); 12] = [
             (&["Via", "v", "V", "VIA"], Name::Via),
             (&["Content-Length", "l", "content-length"], Name::ContentLength),
             (&["Content-Type", "c"], Name::ContentType),
@@ -160,6 +207,9 @@ mod tests {
             (&["i", "CALL-ID"], Name::CallId),
             (&["f", "FROM"], Name::From),
             (&["t", "tO"], Name::To),
+            (&["x", "session-expires"], Name::SessionExpires),
+            (&["r", "REFER-TO"], Name::ReferTo),
+            (&["o", "Event"], Name::Event),
             (&["C%6Fntact", "", "s", "X-Via"], Name::Other),
         ];
         for (names, expected) in table {
@@ -184,6 +234,17 @@ mod tests {
             "Proxy-Authorization",
             "Supported",
             "WWW-Authenticate",
+            "Allow",
+            "Event",
+            "Min-SE",
+            "RAck",
+            "RSeq",
+            "Refer-Sub",
+            "Refer-To",
+            "Replaces",
+            "Retry-After",
+            "Session-Expires",
+            "Subscription-State",
         ] {
             assert_eq!(Name::of(name.as_bytes()).text(), name);
         }

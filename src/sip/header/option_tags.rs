@@ -2,8 +2,14 @@
 
 use crate::sip::cursor::{Cursor, trim};
 
-/// The extensions we support of those a peer may require: none yet.
-pub const SUPPORTED: &[&str] = &[];
+/// The extensions we support of those a peer may require: RFC 4028.
+pub const SUPPORTED: &[&str] = &["timer"];
+
+/// Whether a value of Supported or Require names this option tag.
+#[must_use]
+pub fn names(value: &[u8], tag: &str) -> bool {
+    value.split(|&byte| byte == b',').any(|found| trim(found).eq_ignore_ascii_case(tag.as_bytes()))
+}
 
 /// The tags of a Require value that we do not support, as written. A broken tag is one that we do not support.
 pub fn unsupported(value: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -35,8 +41,9 @@ mod tests {
     #[test]
     fn what_is_required_comes_back() {
         let mut out = Vec::new();
-        write(unsupported(b"nothingSupportsThis,\r\n 100rel ,, bad tag"), &mut out);
-        assert_eq!(out, b"nothingSupportsThis, 100rel");
+        write(unsupported(b"nothingSupportsThis,\r\n join , Timer,, bad tag"), &mut out);
+        assert_eq!(out, b"nothingSupportsThis, join");
+        assert!(names(b"100rel,\r\n TIMER", "timer") && !names(b"timers", "timer"));
         assert_eq!(unsupported(b" , ").count(), 0);
     }
 }

@@ -7,9 +7,13 @@ use super::leg::{Leg, Pending, Stage, Unacknowledged};
 use crate::ids::LegId;
 use crate::sip::action::{Action, EndCause, Rejection};
 use crate::sip::dialog::Dialog;
+use crate::sip::header::option_tags::SUPPORTED;
+use crate::sip::header::session_expires::Refresher;
 use crate::sip::header::{Name, contact, retry_after, warning};
+use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::refusal::SDP;
+use crate::sip::session_timer::{OPTION_TAG, Said, SessionTimer};
 use crate::sip::transport::Peer;
 use crate::sip::writer::Writer;
 
@@ -33,12 +37,15 @@ impl UserAgent {
             dialog.refresh_target(&pending.request, pending.source);
         }
         leg.stage = Stage::Established;
+        leg.learn(&pending.request);
         let Some(leg) = self.legs.get(&id) else { return };
-        let response = self.respond_pending(leg, &pending, 200).finish(SDP, answer);
+        let mut writer = self.respond_pending(leg, &pending, 200);
+        self.agree_on_session(now, id, &pending.request, &mut writer);
+        let response = writer.finish(SDP, answer);
         let destination = self.servers.get(pending.server).map(|server| server.destination);
         self.respond(now, pending.server, 200, response.clone(), out);
         let (true, Some(destination), Some(leg)) = (pending.invite, destination, self.legs.get_mut(&id)) else {
-            return;
+            return self.arm_leg(id);
         };
         // RFC 3261 §13.3.1.4: from T1, doubling up to T2, for 64·T1, whatever the transport.
         leg.unacknowledged = Some(Box::new(Unacknowledged {
@@ -96,6 +103,22 @@ impl UserAgent {
             writer.text("Allow", Method::ALLOWED);
         }
         writer
+    }
+
+    /// Adds to a 2xx what it says of the session's timer, which begins with it (RFC 4028 §9).
+    pub(super) fn agree_on_session(&mut self, now: Instant, id: LegId, request: &Message, writer: &mut Writer) {
+        writer.text("Supported", SUPPORTED.join(", "));
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let said = Said::read(request);
+        // One that is too short was refused before.
+        let agreed = self.settings.session.answer(&said, leg.session.as_deref()).ok().flatten();
+        if let Some(agreed) = agreed {
+            writer.header("Session-Expires", |out| agreed.write(out));
+            if said.supported {
+                writer.text("Require", OPTION_TAG);
+            }
+        }
+        leg.session = agreed.map(|agreed| Box::new(SessionTimer::new(now, agreed, Refresher::Uas)));
     }
 
     /// Adds our Contact as `peer` reaches it.

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tracing::debug;
 
-use super::transactions::{ClientMachine, ClientTransaction, Originated};
+use super::transactions::{ClientMachine, ClientTransaction, Ours};
 use super::{UserAgent, send};
 use crate::ids::LegId;
-use crate::sip::action::{Action, EndCause};
+use crate::sip::action::Action;
 use crate::sip::cursor::text;
 use crate::sip::dialog::LocalTag;
 use crate::sip::header::via::{self, Via};
@@ -51,22 +51,27 @@ impl UdpOnly {
 }
 
 impl UserAgent {
-    /// Sends a request of ours and waits for its answer. `originated` for an INVITE that makes a dialog.
+    /// Sends a request of ours and waits for its answer. One outside dialogs goes over TCP when it is too large for a datagram; within a
+    /// dialog the flow is kept.
     pub(super) fn begin_client(
         &mut self,
         now: Instant,
         id: ClientId,
         leg: Option<LegId>,
-        originated: Option<Box<Originated>>,
+        ours: Ours,
         (destination, request): (Peer, Bytes),
         out: &mut Vec<Action>,
     ) {
-        let (destination, request, fallback) = match self.over_tcp(now, destination, &request) {
+        let larger = match ours {
+            Ours::Invite(_) => self.over_tcp(now, destination, &request),
+            Ours::Reinvite(_) | Ours::Errand(_) => None,
+        };
+        let (destination, request, fallback) = match larger {
             Some((peer, larger)) => (peer, larger, Some(Box::new((destination, request)))),
             None => (destination, request, None),
         };
         send(destination, request.clone(), out);
-        let machine = ClientMachine::new(self.timing.over(destination.transport), now, request, originated);
+        let machine = ClientMachine::new(self.timing.over(destination.transport), now, request, ours);
         self.insert_client(id, ClientTransaction { machine, destination, leg, fallback, armed: None });
     }
 
@@ -105,11 +110,7 @@ impl UserAgent {
             client.machine.restart(self.timing.over(destination.transport), now, request);
             return self.arm_client(id);
         }
-        let (leg, invite) = (client.leg, matches!(client.machine, ClientMachine::Invite(..)));
-        self.remove_client(id);
-        let Some(leg) = leg else { return };
-        let cause = if invite { self.refused_cause(leg, 503) } else { EndCause::LocalBye };
-        self.finish(leg, cause, out);
+        self.end_unanswered(now, id, 503, out);
     }
 }
 

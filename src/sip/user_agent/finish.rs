@@ -6,6 +6,7 @@ use tracing::debug;
 
 use super::UserAgent;
 use super::leg::Stage;
+use super::transactions::{Errand, Ours};
 use crate::ids::LegId;
 use crate::sip::action::{Action, EndCause, Event};
 use crate::sip::dialog::Dialog;
@@ -50,13 +51,33 @@ impl UserAgent {
     /// Sends BYE and waits for its answer.
     pub(super) fn bye(&mut self, now: Instant, id: LegId, why: &str, out: &mut Vec<Action>) {
         self.terminate_pending(now, id, out);
+        // What the far end offered has to be acknowledged, though nobody wants it any more.
+        self.acknowledge_offer(id, b"", out);
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let Some(mut dialog) = leg.dialog.take() else { return };
         leg.stage = Stage::Ending;
+        (leg.session, leg.change) = (None, None);
         self.send_bye(now, &mut dialog, Some(id), (200, why), out);
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.dialog = Some(dialog);
         }
+        self.arm_leg(id);
+    }
+
+    /// Ends a leg whose far end is taken for gone: BYE, to whoever may still hear it, and no waiting for its answer.
+    pub(super) fn give_up(
+        &mut self,
+        now: Instant,
+        id: LegId,
+        cause: EndCause,
+        why: (u16, &str),
+        out: &mut Vec<Action>,
+    ) {
+        self.terminate_pending(now, id, out);
+        if let Some(mut dialog) = self.legs.get_mut(&id).and_then(|leg| leg.dialog.take()) {
+            self.send_bye(now, &mut dialog, None, why, out);
+        }
+        self.finish(id, cause, out);
     }
 
     /// Sends BYE within `dialog`. `leg` is told of its end, if given; `why` is cause and text of Reason.
@@ -75,7 +96,7 @@ impl UserAgent {
         }
         writer.text("User-Agent", &self.settings.user_agent);
         let request = writer.finish(SDP, b"");
-        self.begin_client(now, id, leg, None, (destination, request), out);
+        self.begin_client(now, id, leg, Ours::Errand(Errand::Bye), (destination, request), out);
     }
 
     /// Brings the timer index up to date with a client transaction.

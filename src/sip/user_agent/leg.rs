@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::sip::action::Why;
 use crate::sip::dialog::{Dialog, LocalTag};
 use crate::sip::message::Message;
+use crate::sip::session_timer::SessionTimer;
 use crate::sip::timers::ClientId;
 use crate::sip::transport::Peer;
 
@@ -22,8 +24,36 @@ pub struct Leg {
     pub pending: Option<Box<Pending>>,
     /// Our 2xx that waits for its ACK.
     pub unacknowledged: Option<Box<Unacknowledged>>,
+    /// A re-INVITE or UPDATE of ours.
+    pub change: Option<Box<Change>>,
+    /// Our INVITE without offer, whose 2xx brought one: its ACK waits for our answer.
+    pub owed_ack: Option<ClientId>,
+    /// Ends the session unless it is refreshed (RFC 4028).
+    pub session: Option<Box<SessionTimer>>,
+    /// What the session's Min-SE has to be, in seconds, since the far end or a proxy said so.
+    pub min_se: u32,
+    /// The far end's Allow names UPDATE.
+    pub takes_update: bool,
     /// Its deadline in the timer index.
     pub armed: Option<Instant>,
+}
+
+/// A re-INVITE or UPDATE of ours, under way or to be tried again.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    /// Whether it is an INVITE; an UPDATE of ours has no offer.
+    pub invite: bool,
+    /// Where it stands.
+    pub stands: Stands,
+}
+
+/// Where a re-INVITE or UPDATE of ours stands.
+#[derive(Clone, Copy, Debug)]
+pub enum Stands {
+    /// It was sent, and has no final answer.
+    Sent,
+    /// It crossed one of the far end's, and is tried again then (RFC 3261 §14.1).
+    Again(Instant),
 }
 
 /// How far a leg came.
@@ -91,14 +121,43 @@ pub struct Unacknowledged {
 }
 
 impl Leg {
-    /// When the leg itself wants to wake.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        match (&self.stage, &self.unacknowledged) {
-            (Stage::Outgoing(outgoing), _) => outgoing.cancelled_until,
-            (Stage::Incoming | Stage::Established | Stage::Ending, Some(open)) => {
-                Some(open.resend_at.min(open.give_up_at))
+    /// A leg in this stage, with nothing open.
+    pub fn new(tag: LocalTag, stage: Stage, dialog: Option<Dialog>) -> Self {
+        Self {
+            tag,
+            stage,
+            dialog,
+            pending: None,
+            unacknowledged: None,
+            change: None,
+            owed_ack: None,
+            session: None,
+            min_se: 0,
+            takes_update: false,
+            armed: None,
+        }
+    }
+
+    /// Whether a re-INVITE or UPDATE of ours has no answer.
+    pub fn asks(&self) -> bool {
+        self.change.as_ref().is_some_and(|change| matches!(change.stands, Stands::Sent))
+    }
+
+    /// When the leg itself wants to wake, and why.
+    pub fn poll_timeout(&self) -> Option<(Instant, Why)> {
+        match self.stage {
+            // Behind a CANCEL: 64·T1, the time that timer B would have given the INVITE (RFC 3261 §9.1).
+            Stage::Outgoing(Outgoing { cancelled_until, .. }) => cancelled_until.map(|at| (at, Why::Timer('B'))),
+            Stage::Incoming | Stage::Established | Stage::Ending => {
+                let open = self.unacknowledged.as_ref();
+                let open = open.map(|open| (open.resend_at.min(open.give_up_at), Why::Retransmit2xx));
+                let again = self.change.as_ref().and_then(|change| match change.stands {
+                    Stands::Again(at) => Some((at, Why::Again)),
+                    Stands::Sent => None,
+                });
+                let session = self.session.as_ref().map(|timer| (timer.poll_timeout(), Why::Session));
+                [open, again, session].into_iter().flatten().min_by_key(|(at, _)| *at)
             }
-            (Stage::Incoming | Stage::Established | Stage::Ending, None) => None,
         }
     }
 }
@@ -110,6 +169,6 @@ mod tests {
     /// A confirmed call is one of these and the strings of its dialog, for hours.
     #[test]
     fn a_leg_is_small() {
-        assert!(size_of::<Leg>() <= 320, "{}", size_of::<Leg>());
+        assert!(size_of::<Leg>() <= 352, "{}", size_of::<Leg>());
     }
 }

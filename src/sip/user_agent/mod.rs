@@ -1,13 +1,14 @@
 //! The user agent: the one face of `sip`. Messages, commands and time go in; messages and events come out.
 //!
 //! Implements the core of RFC 3261 §8 (UAC and UAS behaviour), §9 (CANCEL), §11 (OPTIONS), §12 (dialogs), §13 (INVITE),
-//! §14 (re-INVITE), §15 (BYE), with RFC 6026, RFC 3581 and RFC 3311. It does not read SDP, route calls or open sockets.
+//! §14 (re-INVITE), §15 (BYE), with RFC 6026, RFC 3581, RFC 3311 and RFC 4028. It does not read SDP, route calls or open sockets.
 //!
 //! `seen` looks at messages for whoever stands at the door. `receive` takes requests, `register` those of phones that register, `within`
-//! those of a dialog, `answer` is what the exchange says to them, `originate` is our own INVITE, `deliver` sends what is ours and
-//! hears that it could not be, `finish` ends legs, `timeout` fires timers.
+//! those of a dialog, `answer` is what the exchange says to them, `originate` is our own INVITE, `change` what we ask within a dialog,
+//! `deliver` sends what is ours and hears that it could not be, `finish` ends legs, `timeout` fires timers.
 
 mod answer;
+mod change;
 mod deliver;
 mod finish;
 mod leg;
@@ -29,11 +30,12 @@ use crate::ids::{Ids, LegId};
 use crate::sip::action::{Action, Invite, Rejection, Why};
 use crate::sip::dialog::LocalTag;
 use crate::sip::registrar::Registrar;
+use crate::sip::session_timer;
 use crate::sip::timers::{Owner, Timers};
 use crate::sip::transaction::Timing;
 use crate::sip::transport::{Flow, Listener, Listeners, Peer, Transport};
 
-use leg::{Leg, Stage};
+use leg::Leg;
 use transactions::{Clients, Servers};
 
 pub use seen::{Seen, What};
@@ -56,6 +58,8 @@ pub struct Settings {
     /// At this many transactions of peers a new request outside dialogs gets 503 and leaves no trace, so that a flood cannot fill
     /// memory. Requests within dialogs have [`DIALOG_HEADROOM`] beyond it: a flood keeps no call from its BYE.
     pub max_transactions: usize,
+    /// How long sessions last without a refresh.
+    pub session: session_timer::Policy,
 }
 
 impl Settings {
@@ -77,6 +81,7 @@ impl Settings {
             t4: timing.t4,
             max_dialogs: 20_000,
             max_transactions: 131_072,
+            session: session_timer::Policy::default(),
         }
     }
 }
@@ -166,11 +171,7 @@ impl UserAgent {
         match owner {
             Owner::Server(id) => timer(self.servers.get(id)?.machine.poll_timeout()),
             Owner::Client(id) => timer(self.clients.get(&id)?.machine.poll_timeout()),
-            Owner::Leg(id) => match self.legs.get(&id)?.stage {
-                // Behind a CANCEL: 64·T1, the time that timer B would have given the INVITE (RFC 3261 §9.1).
-                Stage::Outgoing(_) => Some(Why::Timer('B')),
-                Stage::Incoming | Stage::Established | Stage::Ending => Some(Why::Retransmit2xx),
-            },
+            Owner::Leg(id) => self.legs.get(&id)?.poll_timeout().map(|(_, why)| why),
             Owner::Registrar => self.registrar.as_ref()?.poll_timeout().map(|_| Why::Registration),
         }
     }
@@ -198,6 +199,18 @@ impl UserAgent {
     /// Refuses the leg's INVITE (the leg ends), or its re-INVITE or UPDATE (the leg goes on).
     pub fn reject(&mut self, now: Instant, leg: LegId, rejection: &Rejection, out: &mut Vec<Action>) {
         self.reject_pending(now, leg, rejection, out);
+    }
+
+    /// Offers this within the call: a re-INVITE. An empty offer lets the far end offer. `Reanswered` or `Unchanged` follows, or
+    /// `OfferWanted` when it crossed what the far end asked, and may be tried again; what was offered may not fit any more then.
+    /// Does nothing while a re-INVITE or UPDATE of ours has no answer.
+    pub fn reoffer(&mut self, now: Instant, leg: LegId, offer: Bytes, out: &mut Vec<Action>) {
+        self.send_reinvite(now, leg, &offer, out);
+    }
+
+    /// Answers the offer that came with the 2xx to an INVITE of ours which had none: the ACK takes it along.
+    pub fn acknowledge(&mut self, leg: LegId, answer: Bytes, out: &mut Vec<Action>) {
+        self.acknowledge_offer(leg, &answer, out);
     }
 
     /// Ends the leg in the way its stage asks for: BYE, CANCEL, or a refusal with 603. `reason` goes to Reason (RFC 3326). The
@@ -252,7 +265,7 @@ impl UserAgent {
     /// Brings the timer index up to date with a leg.
     fn arm_leg(&mut self, id: LegId) {
         if let Some(leg) = self.legs.get_mut(&id) {
-            let at = leg.poll_timeout();
+            let at = leg.poll_timeout().map(|(at, _)| at);
             self.timers.arm(Owner::Leg(id), &mut leg.armed, at);
         }
     }

@@ -4,24 +4,26 @@ use std::time::Instant;
 
 use super::finish::branch;
 use super::leg::{Leg, Outgoing, Stage};
-use super::transactions::{Acknowledged, ClientMachine, Originated};
+use super::transactions::{Acknowledged, ClientMachine, Errand, Originated, Ours};
 use super::{UserAgent, send};
 use crate::ids::LegId;
 use crate::sip::action::{Action, EndCause, Event, Invite};
-use crate::sip::dialog::{Dialog, LocalTag, Ours, bracket, is_sips};
+use crate::sip::dialog::{Dialog, LocalTag, OurSide, bracket, is_sips};
 use crate::sip::envelope::ResponseEnvelope;
+use crate::sip::header::session_expires::{Refresher, SessionExpires, min_se};
 use crate::sip::header::{Name, cseq, max_forwards, reason, via};
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::refusal::SDP;
+use crate::sip::session_timer::{Said, SessionTimer};
 use crate::sip::timers::ClientId;
 use crate::sip::transaction::invite_client::Answer;
 use crate::sip::transport::Peer;
 use crate::sip::uri::Uri;
 use crate::sip::writer::Writer;
 
-/// CSeq of each INVITE of ours: the first request of its Call-ID.
-const INVITE_CSEQ: u32 = 1;
+/// CSeq of an INVITE of ours: the first request of its Call-ID.
+const FIRST_CSEQ: u32 = 1;
 /// Length of the Call-IDs we make, in characters of 5 bits.
 const CALL_ID_LENGTH: usize = 24;
 
@@ -36,22 +38,69 @@ impl UserAgent {
         }
         let originated = Originated {
             target: invite.target.as_bytes().into(),
+            offer: invite.offer.clone(),
+            cseq: FIRST_CSEQ,
+            min_se: 0,
             from: invite.from.as_bytes().into(),
             tag,
             call_id: self.ids.token(CALL_ID_LENGTH).into_bytes().into_boxed_slice(),
             acknowledged: None,
         };
+        let client = self.send_invite(now, id, originated, invite.destination, out);
+        let stage = Stage::Outgoing(Outgoing { client, hangup: None, cancelled_until: None });
+        self.insert_leg(id, Leg::new(tag, stage, None));
+        id
+    }
+
+    /// Sends an INVITE that makes a dialog.
+    fn send_invite(
+        &mut self,
+        now: Instant,
+        leg: LegId,
+        originated: Originated,
+        destination: Peer,
+        out: &mut Vec<Action>,
+    ) -> ClientId {
         let client = ClientId { branch: self.ids.next_u64(), cancel: false };
-        let destination = invite.destination;
         let mut writer = self.write_originated(Method::Invite, &originated, client, &destination, None);
         self.write_contact(&mut writer, &destination, is_sips(&originated.target));
         writer.text("Allow", Method::ALLOWED);
+        let expires = self.settings.session.expires.map(|seconds| SessionExpires {
+            seconds: seconds.max(originated.min_se),
+            // The far end chooses (RFC 4028 §7.1).
+            refresher: None,
+        });
+        self.write_session_request(&mut writer, expires, originated.min_se);
         writer.text("User-Agent", &self.settings.user_agent);
-        let request = writer.finish(SDP, &invite.offer);
-        self.begin_client(now, client, Some(id), Some(Box::new(originated)), (destination, request), out);
-        let stage = Stage::Outgoing(Outgoing { client, hangup: None, cancelled_until: None });
-        self.insert_leg(id, Leg { tag, stage, dialog: None, pending: None, unacknowledged: None, armed: None });
-        id
+        let request = writer.finish(SDP, &originated.offer);
+        self.begin_client(now, client, Some(leg), Ours::Invite(Box::new(originated)), (destination, request), out);
+        client
+    }
+
+    /// Sends the INVITE again with what its refusal asks for. `false` when that would change nothing, or nobody wants it any more.
+    fn invite_again(
+        &mut self,
+        now: Instant,
+        id: LegId,
+        ours: &Originated,
+        destination: Peer,
+        message: &Message,
+        out: &mut Vec<Action>,
+    ) -> bool {
+        let wanted =
+            matches!(self.legs.get(&id).map(|leg| &leg.stage), Some(Stage::Outgoing(Outgoing { hangup: None, .. })));
+        // RFC 4028 §7.3: the same call, with an interval that is long enough. Each time it has to grow.
+        let least = message.value(Name::MinSe).and_then(min_se).unwrap_or_default();
+        let asked = self.settings.session.expires.unwrap_or_default().max(ours.min_se);
+        if !wanted || least <= asked {
+            return false;
+        }
+        let again = Originated { cseq: ours.cseq + 1, min_se: least, ..ours.clone() };
+        let client = self.send_invite(now, id, again, destination, out);
+        if let Some(Leg { stage: Stage::Outgoing(outgoing), min_se, .. }) = self.legs.get_mut(&id) {
+            (outgoing.client, *min_se) = (client, least);
+        }
+        true
     }
 
     /// Begins our INVITE, or the CANCEL or ACK that repeats its Request-URI, branch, From, Call-ID and CSeq number
@@ -76,7 +125,7 @@ impl UserAgent {
             None => bracket(&ours.target, out),
         });
         writer.text("Call-ID", &ours.call_id);
-        writer.header("CSeq", |out| cseq::write(INVITE_CSEQ, method, out));
+        writer.header("CSeq", |out| cseq::write(ours.cseq, method, out));
         writer.text("Max-Forwards", max_forwards::INITIAL.to_string());
         writer
     }
@@ -97,7 +146,8 @@ impl UserAgent {
         }
         let request = writer.finish(SDP, b"");
         let destination = transaction.destination;
-        self.begin_client(now, ClientId { cancel: true, ..client }, None, None, (destination, request), out);
+        let ours = Ours::Errand(Errand::Cancel);
+        self.begin_client(now, ClientId { cancel: true, ..client }, None, ours, (destination, request), out);
         if let Some(Leg { stage: Stage::Outgoing(outgoing), .. }) = self.legs.get_mut(&id) {
             outgoing.cancelled_until = Some(now + self.timing.give_up());
         }
@@ -116,15 +166,22 @@ impl UserAgent {
             ClientMachine::Invite(..) if envelope.cseq.method == Method::Invite => {
                 self.receive_answer(now, id, source, message, &envelope, out);
             }
-            ClientMachine::Other(machine) if envelope.cseq.method != Method::Invite => {
-                let ended = machine.handle_response(now, envelope.status);
+            ClientMachine::Reinvite(..) if envelope.cseq.method == Method::Invite => {
+                self.receive_reanswer(now, id, source, message, &envelope, out);
+            }
+            ClientMachine::Other(machine, errand) if envelope.cseq.method == errand.method() => {
+                let (ended, errand) = (machine.handle_response(now, envelope.status), *errand);
                 let leg = client.leg.filter(|_| ended);
                 self.arm_client(id);
-                if let Some(leg) = leg {
-                    self.finish(leg, EndCause::LocalBye, out);
+                match (leg, errand) {
+                    (Some(leg), Errand::Bye) => self.finish(leg, EndCause::LocalBye, out),
+                    (Some(leg), Errand::Update) => {
+                        self.receive_updated(now, leg, source, message, envelope.status, out);
+                    }
+                    (Some(_), Errand::Cancel) | (None, _) => {}
                 }
             }
-            ClientMachine::Invite(..) | ClientMachine::Other(_) => {}
+            ClientMachine::Invite(..) | ClientMachine::Reinvite(..) | ClientMachine::Other(..) => {}
         }
     }
 
@@ -148,7 +205,7 @@ impl UserAgent {
         let (destination, leg) = (client.destination, client.leg);
         match answer {
             Answer::ToUser if envelope.status >= 200 => {
-                self.receive_2xx(now, ours, leg, source, message, envelope, out);
+                self.receive_2xx(now, id, ours, leg, source, message, envelope, out);
                 self.insert_client(id, client);
             }
             Answer::ToUser => {
@@ -159,8 +216,10 @@ impl UserAgent {
             }
             Answer::Refused(ack) => {
                 send(destination, ack, out);
+                let again = envelope.status == 422
+                    && leg.is_some_and(|leg| self.invite_again(now, leg, ours, destination, message, out));
                 self.insert_client(id, client);
-                if let Some(leg) = leg {
+                if let Some(leg) = leg.filter(|_| !again) {
                     let cause = self.refused_cause(leg, envelope.status);
                     self.finish(leg, cause, out);
                 }
@@ -189,6 +248,7 @@ impl UserAgent {
     fn receive_2xx(
         &mut self,
         now: Instant,
+        client: ClientId,
         ours: &mut Originated,
         leg: Option<LegId>,
         source: Peer,
@@ -198,34 +258,42 @@ impl UserAgent {
     ) {
         let remote_tag = envelope.to.tag().unwrap_or_default();
         if let Some(known) = ours.acknowledged.as_ref().filter(|known| *known.remote_tag == *remote_tag) {
-            return send(known.destination, known.ack.clone(), out);
+            // Without an ACK yet, our answer to its offer is waited for.
+            let ack = known.ack.iter().map(|ack| (known.destination, ack.clone()));
+            return ack.for_each(|(destination, ack)| send(destination, ack, out));
         }
-        let side = Ours { tag: ours.tag, uri: &ours.from, call_id: &ours.call_id, cseq: INVITE_CSEQ };
+        let side = OurSide { tag: ours.tag, uri: &ours.from, call_id: &ours.call_id, cseq: ours.cseq };
         let mut dialog = Dialog::from_answer(message, envelope, &side, &ours.target, source);
-        let ack_id = ClientId { branch: self.ids.next_u64(), cancel: false };
-        let (writer, destination) = dialog.ack(&branch(ack_id), &self.settings.listeners);
-        let ack = writer.finish(SDP, b"");
-        send(destination, ack.clone(), out);
-        let wanted = leg.and_then(|id| Some((id, self.legs.get_mut(&id)?)));
         let first = ours.acknowledged.is_none();
+        let wanted = leg.filter(|_| first).and_then(|id| Some((id, self.legs.get_mut(&id)?)));
+        let hangup = match &mut wanted.as_ref().map(|(_, leg)| &leg.stage) {
+            Some(Stage::Outgoing(outgoing)) => outgoing.hangup.clone(),
+            Some(Stage::Incoming | Stage::Established | Stage::Ending) | None => None,
+        };
+        // RFC 3261 §13.2.1: without an offer in the INVITE, the ACK brings our answer to that of the 2xx.
+        let owed = ours.offer.is_empty() && wanted.is_some() && hangup.is_none();
+        let ack_id = ClientId { branch: self.ids.next_u64(), cancel: false };
+        let (writer, destination) = dialog.ack(ours.cseq, &branch(ack_id), &self.settings.listeners);
+        let ack = (!owed).then(|| writer.finish(SDP, b""));
+        if let Some(ack) = &ack {
+            send(destination, ack.clone(), out);
+        }
         if first {
             ours.acknowledged = Some(Acknowledged { remote_tag: remote_tag.into(), ack, destination });
         }
-        match wanted {
-            Some((id, leg)) if first => {
-                let hangup = match &mut leg.stage {
-                    Stage::Outgoing(outgoing) => outgoing.hangup.take(),
-                    Stage::Incoming | Stage::Established | Stage::Ending => None,
-                };
-                leg.stage = Stage::Established;
-                leg.dialog = Some(dialog);
-                self.arm_leg(id);
-                match hangup {
-                    Some(why) => self.bye(now, id, &why, out),
-                    None => out.push(Action::Event(Event::Answered { leg: id, body: message.body() })),
-                }
-            }
-            Some(_) | None => self.send_bye(now, &mut dialog, None, (200, "answered elsewhere"), out),
+        let Some((id, leg)) = wanted else {
+            return self.send_bye(now, &mut dialog, None, (200, "answered elsewhere"), out);
+        };
+        leg.stage = Stage::Established;
+        leg.dialog = Some(dialog);
+        leg.owed_ack = owed.then_some(client);
+        leg.learn(message);
+        let agreed = Said::read(message).expires;
+        leg.session = agreed.map(|agreed| Box::new(SessionTimer::new(now, agreed, Refresher::Uac)));
+        self.arm_leg(id);
+        match hangup {
+            Some(why) => self.bye(now, id, &why, out),
+            None => out.push(Action::Event(Event::Answered { leg: id, body: message.body() })),
         }
     }
 

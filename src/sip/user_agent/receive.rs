@@ -17,10 +17,12 @@ use crate::sip::dialog::{Dialog, LocalTag};
 use crate::sip::envelope::Envelope;
 use crate::sip::header::Name;
 use crate::sip::header::address::Address;
+use crate::sip::header::option_tags::SUPPORTED;
 use crate::sip::header::via::Via;
 use crate::sip::message::{Fault, Message, StartLine};
 use crate::sip::method::Method;
 use crate::sip::refusal::{self, Refusal, SDP};
+use crate::sip::session_timer::Said;
 use crate::sip::stun;
 use crate::sip::transaction::invite_server::{Ack, InviteServer};
 use crate::sip::transaction::key;
@@ -150,6 +152,8 @@ impl UserAgent {
         refusal::check_extensions(message)?;
         if invite {
             refusal::check_session(message)?;
+            let session = self.settings.session.answer(&Said::read(message), None);
+            session.map_err(|short| Refusal::SessionTooShort { min_se: short.min_se })?;
         }
         // RFC 3261 §11.2: OPTIONS gets the status that an INVITE would get, so that a balancer's probe sees the drain.
         match self.draining {
@@ -187,14 +191,9 @@ impl UserAgent {
             initial: true,
             cseq: envelope.cseq.number,
         };
-        let leg = Leg {
-            tag,
-            stage: Stage::Incoming,
-            dialog: Some(dialog),
-            pending: Some(Box::new(pending)),
-            unacknowledged: None,
-            armed: None,
-        };
+        let mut leg = Leg::new(tag, Stage::Incoming, Some(dialog));
+        leg.pending = Some(Box::new(pending));
+        leg.learn(message);
         self.insert_leg(id, leg);
         let invitation = Box::new(invitation(message, envelope, source));
         debug!(leg = id.0, sip_call_id = %invitation.call_id, peer = %source, "invited");
@@ -239,7 +238,7 @@ impl UserAgent {
             return self.arm_server(id);
         }
         // The ACK of a 2xx has a branch of its own (RFC 3261 §13.2.2.4), or the INVITE's when its sender errs.
-        self.acknowledge(now, source, message, envelope, out);
+        self.receive_acknowledgement(now, source, message, envelope, out);
     }
 
     /// RFC 3261 §9.2.
@@ -288,7 +287,7 @@ impl UserAgent {
         writer.text("Accept", SDP);
         writer.text("Accept-Encoding", "identity");
         writer.text("Accept-Language", "es-MX");
-        writer.text("Supported", "");
+        writer.text("Supported", SUPPORTED.join(", "));
         writer
     }
 

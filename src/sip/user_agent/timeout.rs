@@ -7,6 +7,7 @@ use super::transactions::ClientMachine;
 use super::{UserAgent, send};
 use crate::ids::LegId;
 use crate::sip::action::{Action, EndCause};
+use crate::sip::method::Method;
 use crate::sip::timers::{ClientId, Owner};
 use crate::sip::transaction::Fired;
 
@@ -36,8 +37,7 @@ impl UserAgent {
 
     fn fire_client(&mut self, now: Instant, id: ClientId, out: &mut Vec<Action>) {
         let Some(client) = self.clients.get_mut(&id) else { return };
-        let (destination, leg) = (client.destination, client.leg);
-        let invite = matches!(client.machine, ClientMachine::Invite(..));
+        let destination = client.destination;
         match client.machine.handle_timeout(now) {
             Fired::Nothing => self.arm_client(id),
             Fired::Send(request) => {
@@ -45,13 +45,29 @@ impl UserAgent {
                 self.arm_client(id);
             }
             Fired::Terminated => self.remove_client(id),
-            Fired::TimedOut => {
-                self.remove_client(id);
-                let Some(leg) = leg else { return };
-                // RFC 3261 §8.1.3.1: a time-out is a 408.
-                let cause = if invite { self.refused_cause(leg, 408) } else { EndCause::LocalBye };
+            // RFC 3261 §8.1.3.1: a time-out is a 408.
+            Fired::TimedOut => self.end_unanswered(now, id, 408, out),
+        }
+    }
+
+    /// A request of ours got no answer: what follows is what `status` would have brought (RFC 3261 §8.1.3.1).
+    pub(super) fn end_unanswered(&mut self, now: Instant, id: ClientId, status: u16, out: &mut Vec<Action>) {
+        let Some(client) = self.clients.get(&id) else { return };
+        let leg = client.leg;
+        let what = match &client.machine {
+            ClientMachine::Invite(..) => None,
+            ClientMachine::Reinvite(..) => Some(Method::Invite),
+            ClientMachine::Other(_, errand) => Some(errand.method()),
+        };
+        self.remove_client(id);
+        let Some(leg) = leg else { return };
+        match what {
+            None => {
+                let cause = self.refused_cause(leg, status);
                 self.finish(leg, cause, out);
             }
+            Some(Method::Bye) => self.finish(leg, EndCause::LocalBye, out),
+            Some(_) => self.change_refused(now, leg, status, None, out),
         }
     }
 
@@ -62,15 +78,10 @@ impl UserAgent {
             self.remove_client(client);
             return self.finish(id, EndCause::LocalBye, out);
         }
-        let Some(open) = &mut leg.unacknowledged else { return self.arm_leg(id) };
+        let Some(open) = &mut leg.unacknowledged else { return self.fire_session(now, id, out) };
         if open.give_up_at <= now {
-            let dialog = leg.dialog.take();
-            self.terminate_pending(now, id, out);
-            if let Some(mut dialog) = dialog {
-                // RFC 3261 §13.3.1.4: the dialog is confirmed, the session should be ended.
-                self.send_bye(now, &mut dialog, None, (408, "no ACK for our 200"), out);
-            }
-            return self.finish(id, EndCause::NoAck, out);
+            // RFC 3261 §13.3.1.4: the dialog is confirmed, the session should be ended.
+            return self.give_up(now, id, EndCause::NoAck, (408, "no ACK for our 200"), out);
         }
         if open.resend_at <= now {
             send(open.destination, open.response.clone(), out);
@@ -80,6 +91,6 @@ impl UserAgent {
                 open.resend_at = now + open.interval;
             }
         }
-        self.arm_leg(id);
+        self.fire_session(now, id, out);
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::ids::LegId;
 use crate::sip::dialog::LocalTag;
+use crate::sip::method::Method;
 use crate::sip::timers::ClientId;
 use crate::sip::transaction::client::Client;
 use crate::sip::transaction::invite_client::InviteClient;
@@ -157,17 +158,71 @@ pub struct ClientTransaction {
 /// The machine of our own request.
 #[derive(Debug)]
 pub enum ClientMachine {
-    /// Our INVITE.
+    /// Our INVITE that makes a dialog.
     Invite(InviteClient, Box<Originated>),
-    /// Our BYE or CANCEL.
-    Other(Client),
+    /// Our INVITE within a dialog.
+    Reinvite(InviteClient, Box<Reinvited>),
+    /// Every other request of ours.
+    Other(Client, Errand),
+}
+
+/// What a request of ours is.
+#[derive(Debug)]
+pub enum Ours {
+    /// An INVITE that makes a dialog.
+    Invite(Box<Originated>),
+    /// An INVITE within a dialog.
+    Reinvite(Box<Reinvited>),
+    /// Every other.
+    Errand(Errand),
+}
+
+/// What a request of ours other than INVITE is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// BYE: its end is the leg's, where it names one.
+    Bye,
+    /// CANCEL: what comes of it, the INVITE's own answer tells.
+    Cancel,
+    /// UPDATE without offer: a refresh of the session.
+    Update,
+}
+
+impl Errand {
+    /// Its method.
+    pub fn method(self) -> Method {
+        match self {
+            Self::Bye => Method::Bye,
+            Self::Cancel => Method::Cancel,
+            Self::Update => Method::Update,
+        }
+    }
+}
+
+/// A re-INVITE of ours.
+#[derive(Debug)]
+pub struct Reinvited {
+    /// The request: the ACK of a refusal repeats it.
+    pub request: Bytes,
+    /// It had an offer.
+    pub offers: bool,
+    /// Number of its CSeq.
+    pub cseq: u32,
+    /// The ACK of its 2xx, and where it goes.
+    pub ack: Option<(Peer, Bytes)>,
 }
 
 /// What we said in an INVITE of ours, kept for ACK, CANCEL and late answers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Originated {
     /// Request-URI.
     pub target: Box<[u8]>,
+    /// SDP; empty when the far end is to offer.
+    pub offer: Bytes,
+    /// Number of its CSeq.
+    pub cseq: u32,
+    /// Min-SE that a 422 made us promise, in seconds; 0 before.
+    pub min_se: u32,
     /// From URI, without brackets.
     pub from: Box<[u8]>,
     /// Our tag.
@@ -179,12 +234,12 @@ pub struct Originated {
 }
 
 /// An ACK of ours for a 2xx.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Acknowledged {
     /// The To tag of the answer we took.
     pub remote_tag: Box<[u8]>,
-    /// The ACK.
-    pub ack: Bytes,
+    /// The ACK; `None` while our answer to the far end's offer is waited for.
+    pub ack: Option<Bytes>,
     /// Where it goes.
     pub destination: Peer,
 }
@@ -202,42 +257,43 @@ impl ClientTransaction {
 
 impl ClientMachine {
     /// The machine of this request, which is sent now for the first time.
-    pub fn new(timing: Timing, now: Instant, request: Bytes, originated: Option<Box<Originated>>) -> Self {
-        match originated {
-            Some(originated) => Self::Invite(InviteClient::new(timing, now, request), originated),
-            None => Self::Other(Client::new(timing, now, request)),
+    pub fn new(timing: Timing, now: Instant, request: Bytes, ours: Ours) -> Self {
+        match ours {
+            Ours::Invite(originated) => Self::Invite(InviteClient::new(timing, now, request), originated),
+            Ours::Reinvite(reinvited) => Self::Reinvite(InviteClient::new(timing, now, request), reinvited),
+            Ours::Errand(errand) => Self::Other(Client::new(timing, now, request), errand),
         }
     }
 
     /// Begins again with a request that is sent now.
     pub fn restart(&mut self, timing: Timing, now: Instant, request: Bytes) {
         match self {
-            Self::Invite(machine, _) => *machine = InviteClient::new(timing, now, request),
-            Self::Other(machine) => *machine = Client::new(timing, now, request),
+            Self::Invite(machine, _) | Self::Reinvite(machine, _) => *machine = InviteClient::new(timing, now, request),
+            Self::Other(machine, _) => *machine = Client::new(timing, now, request),
         }
     }
 
     /// Whether no final answer came yet.
     pub fn is_open(&self) -> bool {
         match self {
-            Self::Invite(machine, _) => machine.is_open(),
-            Self::Other(machine) => machine.is_open(),
+            Self::Invite(machine, _) | Self::Reinvite(machine, _) => machine.is_open(),
+            Self::Other(machine, _) => machine.is_open(),
         }
     }
 
     /// When to wake, and for which timer.
     pub fn poll_timeout(&self) -> Option<(Instant, char)> {
         match self {
-            Self::Invite(machine, _) => machine.poll_timeout(),
-            Self::Other(machine) => machine.poll_timeout(),
+            Self::Invite(machine, _) | Self::Reinvite(machine, _) => machine.poll_timeout(),
+            Self::Other(machine, _) => machine.poll_timeout(),
         }
     }
 
     /// Fires what is due.
     pub fn handle_timeout(&mut self, now: Instant) -> Fired {
         match self {
-            Self::Invite(machine, _) => machine.handle_timeout(now),
-            Self::Other(machine) => machine.handle_timeout(now),
+            Self::Invite(machine, _) | Self::Reinvite(machine, _) => machine.handle_timeout(now),
+            Self::Other(machine, _) => machine.handle_timeout(now),
         }
     }
 }

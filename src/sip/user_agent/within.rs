@@ -7,13 +7,14 @@ use super::transactions::ServerMachine;
 use super::{UserAgent, send};
 use crate::ids::LegId;
 use crate::sip::action::{Action, EndCause, Event};
-use crate::sip::dialog::LocalTag;
+use crate::sip::dialog::{Dialog, LocalTag};
 use crate::sip::envelope::Envelope;
 use crate::sip::header::Name;
 use crate::sip::header::content_type::ContentType;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::refusal::{self, INFO_TYPES, Refusal, SDP};
+use crate::sip::session_timer::Said;
 use crate::sip::transaction::key::Key;
 use crate::sip::transaction::server::Server;
 use crate::sip::transport::Peer;
@@ -61,12 +62,7 @@ impl UserAgent {
             Method::Invite => self.receive_offer(id, source, message, envelope, server, out),
             Method::Update if message.has_body() => self.receive_offer(id, source, message, envelope, server, out),
             // An UPDATE without offer refreshes the target and asks nothing (RFC 3311 §5.2).
-            Method::Update => {
-                if let Some(dialog) = self.legs.get_mut(&id).and_then(|leg| leg.dialog.as_mut()) {
-                    dialog.refresh_target(message, source);
-                }
-                self.respond_simply(now, source, message, server, out);
-            }
+            Method::Update => self.receive_refresh(now, id, source, message, server, out),
             Method::Options
             | Method::Ack
             | Method::Cancel
@@ -103,12 +99,21 @@ impl UserAgent {
             return Err(Refusal::NoDialog);
         }
         refusal::check_extensions(message)?;
+        if matches!(envelope.method, Method::Invite | Method::Update) {
+            let session = self.settings.session.answer(&Said::read(message), leg.session.as_deref());
+            session.map_err(|short| Refusal::SessionTooShort { min_se: short.min_se })?;
+        }
         let offers = envelope.method == Method::Invite || (envelope.method == Method::Update && message.has_body());
         if offers {
             refusal::check_session(message)?;
             // RFC 3261 §14.2, RFC 3311 §5.2: the peer's former offer has no answer yet.
             if leg.pending.is_some() {
                 return Err(Refusal::OutOfOrder { retry_after });
+            }
+            // RFC 3261 §14.2, RFC 3311 §5.2: our own has no answer yet, or our answer is not on its way.
+            let ours = leg.asks() && leg.change.as_ref().is_some_and(|change| change.invite);
+            if ours || leg.owed_ack.is_some() {
+                return Err(Refusal::RequestPending);
             }
             // An INVITE of which our 2xx has no ACK is not settled: a second one has to wait; so has an UPDATE while
             // that 2xx holds our offer.
@@ -118,6 +123,30 @@ impl UserAgent {
             }
         }
         Ok(())
+    }
+
+    /// An UPDATE without offer: a new target, and a refresh of the session (RFC 4028 §7.4).
+    fn receive_refresh(
+        &mut self,
+        now: Instant,
+        id: LegId,
+        source: Peer,
+        message: &Message,
+        server: u64,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        if let Some(dialog) = &mut leg.dialog {
+            dialog.refresh_target(message, source);
+        }
+        leg.learn(message);
+        let sips = leg.dialog.as_ref().is_some_and(Dialog::is_sips);
+        let mut writer = self.response(message, source, 200, None);
+        self.write_contact(&mut writer, &source, sips);
+        writer.text("Allow", Method::ALLOWED);
+        self.agree_on_session(now, id, message, &mut writer);
+        self.respond(now, server, 200, writer.finish(SDP, b""), out);
+        self.arm_leg(id);
     }
 
     /// RFC 3261 §15.1.2.
@@ -180,7 +209,7 @@ impl UserAgent {
     }
 
     /// The ACK of a 2xx.
-    pub(super) fn acknowledge(
+    pub(super) fn receive_acknowledgement(
         &mut self,
         now: Instant,
         source: Peer,
