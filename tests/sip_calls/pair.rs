@@ -38,6 +38,8 @@ pub struct Owner {
     pub reaccepts: bool,
     /// Makes the offer that is wanted.
     pub offers: bool,
+    /// Leaves its offers to the far end, and answers those.
+    pub offerless: bool,
 }
 
 pub struct End {
@@ -81,7 +83,7 @@ impl Pair {
             End {
                 agent: UserAgent::new(settings, Ids::from_seed(seed * 2 + number as u64)),
                 address,
-                owner: Owner { accepts: true, reaccepts: true, offers: true },
+                owner: Owner { accepts: true, reaccepts: true, offers: true, offerless: false },
                 leg: None,
                 events: Vec::new(),
                 sent: Vec::new(),
@@ -102,12 +104,13 @@ impl Pair {
         }
     }
 
-    pub fn dial(&mut self, offer: &'static str) {
+    pub fn dial(&mut self) {
+        let offer = self.offer(CALLER);
         let invite = Invite {
             target: format!("sip:*2363@{US}"),
             destination: Peer::udp(US.parse().unwrap()),
             from: format!("sip:alice@{PEER}"),
-            offer: Bytes::from_static(offer.as_bytes()),
+            offer,
         };
         let mut out = Vec::new();
         let leg = self.ends[CALLER].agent.invite(self.now, invite, &mut out);
@@ -119,7 +122,7 @@ impl Pair {
     pub fn talk(mut self) -> Self {
         let seed = self.seed;
         let pair = &mut self;
-        pair.dial(OFFER);
+        pair.dial();
         pair.advance(Duration::from_secs(40));
         assert!(pair.has(CALLER, |event| matches!(event, Event::Answered { .. })), "seed {seed}: {}", pair.picture());
         assert!(pair.has(CALLED, |event| matches!(event, Event::Confirmed { .. })), "seed {seed}: {}", pair.picture());
@@ -131,6 +134,15 @@ impl Pair {
         let leg = self.ends[end].leg.unwrap();
         what(&mut self.ends[end].agent, self.now, leg, &mut out);
         self.act(end, out);
+    }
+
+    fn offer(&self, end: usize) -> Bytes {
+        if self.ends[end].owner.offerless { Bytes::new() } else { Bytes::from_static(OFFER.as_bytes()) }
+    }
+
+    pub fn reoffer(&mut self, end: usize) {
+        let offer = self.offer(end);
+        self.ask(end, |agent, now, leg, out| agent.reoffer(now, leg, offer, out));
     }
 
     pub fn hangup(&mut self, end: usize) {
@@ -199,7 +211,7 @@ impl Pair {
 
     fn own(&mut self, end: usize, event: Event) {
         let owner = self.ends[end].owner;
-        let (answer, offer) = (Bytes::from_static(ANSWER.as_bytes()), Bytes::from_static(OFFER.as_bytes()));
+        let answer = Bytes::from_static(ANSWER.as_bytes());
         if let Event::Invited { leg, .. } = event {
             self.ends[end].leg = Some(leg);
         }
@@ -208,7 +220,9 @@ impl Pair {
         if accepts {
             self.ask(end, |agent, now, leg, out| agent.accept(now, leg, answer, out));
         } else if matches!(event, Event::OfferWanted { .. }) && owner.offers {
-            self.ask(end, |agent, now, leg, out| agent.reoffer(now, leg, offer, out));
+            self.reoffer(end);
+        } else if matches!(event, Event::Answered { .. } | Event::Reanswered { .. }) && owner.offerless {
+            self.ask(end, |agent, _, leg, out| agent.acknowledge(leg, answer, out));
         }
     }
 

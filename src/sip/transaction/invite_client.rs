@@ -29,6 +29,8 @@ use super::{Fired, Resend, Timing};
 #[derive(Debug)]
 pub struct InviteClient {
     timing: Timing,
+    /// When a provisional response is no reason to wait any longer; `None` outside dialogs, where somebody may have to be fetched.
+    patience: Option<Instant>,
     state: State,
 }
 
@@ -64,7 +66,13 @@ impl InviteClient {
     #[must_use]
     pub fn new(timing: Timing, now: Instant, request: Bytes) -> Self {
         let resend = Resend::new(timing, now, request);
-        Self { timing, state: State::Calling { resend, b: now + timing.give_up() } }
+        Self { timing, patience: None, state: State::Calling { resend, b: now + timing.give_up() } }
+    }
+
+    /// The transaction of a `request` within a dialog, which is answered by a machine: a final response comes within 128·T1, or none.
+    #[must_use]
+    pub fn within_dialog(timing: Timing, now: Instant, request: Bytes) -> Self {
+        Self { patience: Some(now + timing.give_up() * 2), ..Self::new(timing, now, request) }
     }
 
     /// A response with our branch. `ack` builds the ACK of a refusal.
@@ -108,7 +116,8 @@ impl InviteClient {
             State::Calling { resend, b } => Some(resend.or('A', (*b, 'B'))),
             State::Completed { d, .. } => Some((*d, 'D')),
             State::Accepted { m } => Some((*m, 'M')),
-            State::Proceeding | State::Terminated => None,
+            State::Proceeding => self.patience.map(|at| (at, 'B')),
+            State::Terminated => None,
         }
     }
 
@@ -116,6 +125,10 @@ impl InviteClient {
     pub fn handle_timeout(&mut self, now: Instant) -> Fired {
         match &mut self.state {
             State::Calling { b, .. } if *b <= now => {
+                self.state = State::Terminated;
+                Fired::TimedOut
+            }
+            State::Proceeding if self.patience.is_some_and(|at| at <= now) => {
                 self.state = State::Terminated;
                 Fired::TimedOut
             }
@@ -163,6 +176,19 @@ mod tests {
         assert_eq!(client.handle_response(start, 180, || ACK), Answer::ToUser);
         assert!(client.is_proceeding());
         assert_eq!(client.poll_timeout(), None);
+    }
+
+    /// Nobody has to be fetched for a re-INVITE.
+    #[test]
+    fn within_a_dialog_a_provisional_response_gains_64_t1() {
+        let start = Instant::now();
+        let mut client = InviteClient::within_dialog(Timing::default(), start, INVITE);
+        assert_eq!(client.handle_response(start, 100, || ACK), Answer::ToUser);
+        let ladder = run(start, &mut client, InviteClient::poll_timeout, InviteClient::handle_timeout);
+        assert_eq!(ladder, ["64000 B timed out"]);
+        let mut client = InviteClient::within_dialog(Timing::default(), start, INVITE);
+        let ladder = run(start, &mut client, InviteClient::poll_timeout, InviteClient::handle_timeout);
+        assert_eq!(ladder.last().unwrap(), "32000 B timed out");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! | either | 2xx | the session goes on, its timer begins again |
 //! | either | 408, or none | the far end has vanished: BYE |
 //! | either | 481 | it has forgotten the call: BYE |
+//! | re-INVITE | 1xx, and nothing more for 64·T1 | CANCEL; nothing for as long again: it has vanished |
 //! | either | 491 | again, after a time that depends on whose Call-ID it is |
 //! | either | 422 | again at once, as long as it says |
 //! | UPDATE | 405, 501 | again at once, as re-INVITE |
@@ -66,6 +67,7 @@ impl UserAgent {
         writer.text("User-Agent", &self.settings.user_agent);
         let request = writer.finish(SDP, reinvite.unwrap_or_default());
         let cseq = dialog.local_cseq();
+        let until = reinvite.map(|_| now + self.timing.give_up());
         let ours = match reinvite {
             Some(offer) => Ours::Reinvite(Box::new(Reinvited {
                 request: request.clone(),
@@ -77,7 +79,8 @@ impl UserAgent {
         };
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.dialog = Some(dialog);
-            leg.change = Some(Box::new(Change { invite: reinvite.is_some(), stands: Stands::Sent }));
+            let stands = Stands::Sent { client, until };
+            leg.change = Some(Box::new(Change { invite: reinvite.is_some(), stands }));
         }
         self.begin_client(now, client, Some(id), ours, (destination, request), out);
         self.arm_leg(id);
@@ -108,7 +111,7 @@ impl UserAgent {
     ) {
         let Some(client) = self.clients.get_mut(&id) else { return };
         let ClientMachine::Reinvite(machine, ours) = &mut client.machine else { return };
-        let ack = || ack_of_refusal(&ours.request, message).unwrap_or_default();
+        let ack = || repeated(&ours.request, Method::Ack, message.value(Name::To)).unwrap_or_default();
         let answer = machine.handle_response(now, envelope.status, ack);
         let (destination, leg) = (client.destination, client.leg.filter(|leg| self.legs.contains_key(leg)));
         match answer {
@@ -116,7 +119,10 @@ impl UserAgent {
                 (Some((destination, ack)), _) => send(*destination, ack.clone(), out),
                 (None, Some(leg)) => self.reinvite_accepted(now, id, leg, source, message, out),
                 // The call is over; whoever sent the 2xx still waits for its ACK.
-                (None, None) => send(destination, ack_of_refusal(&ours.request, message).unwrap_or_default(), out),
+                (None, None) => {
+                    let ack = repeated(&ours.request, Method::Ack, message.value(Name::To));
+                    ack.into_iter().for_each(|ack| send(destination, ack, out));
+                }
             },
             Answer::ToUser | Answer::Absorbed => {}
             Answer::Refused(ack) => {
@@ -150,11 +156,13 @@ impl UserAgent {
         }
         state.owed_ack = Some(id);
         let wanted = state.asks();
+        if wanted {
+            self.change_accepted(now, leg, source, message);
+        }
         if offers || !wanted {
             self.acknowledge_offer(leg, b"", out);
         }
         if wanted {
-            self.change_accepted(now, leg, source, message);
             out.push(Action::Event(Event::Reanswered { leg, body: message.body() }));
         }
     }
@@ -275,6 +283,24 @@ impl UserAgent {
         }
     }
 
+    /// A re-INVITE that got a provisional response and then nothing stands in the way of everything else (RFC 3261 §14.1): it is
+    /// cancelled, and its answer waited for as long again.
+    fn cancel_reinvite(&mut self, now: Instant, id: LegId, client: ClientId, out: &mut Vec<Action>) {
+        let Some(ClientMachine::Reinvite(machine, ours)) = self.clients.get(&client).map(|client| &client.machine)
+        else {
+            return;
+        };
+        let destination = self.clients.get(&client).map(|client| client.destination);
+        let cancel = repeated(&ours.request, Method::Cancel, None).filter(|_| machine.is_proceeding());
+        if let Some(request) = destination.zip(cancel) {
+            let ours = Ours::Errand(Errand::Cancel);
+            self.begin_client(now, ClientId { cancel: true, ..client }, None, ours, request, out);
+        }
+        if let Some(change) = self.legs.get_mut(&id).and_then(|leg| leg.change.as_mut()) {
+            change.stands = Stands::Sent { client, until: None };
+        }
+    }
+
     /// What is due of a session: its refresh, its end, or what crossed the far end's.
     pub(super) fn fire_session(&mut self, now: Instant, id: LegId, out: &mut Vec<Action>) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
@@ -288,6 +314,12 @@ impl UserAgent {
             };
             return self.give_up(now, id, cause, (408, "the session was not refreshed"), out);
         }
+        if let Some(Stands::Sent { client, until: Some(until) }) = leg.change.as_ref().map(|change| change.stands)
+            && until <= now
+        {
+            self.cancel_reinvite(now, id, client, out);
+        }
+        let Some(leg) = self.legs.get_mut(&id) else { return };
         let again = leg.change.take_if(|change| matches!(change.stands, Stands::Again(at) if at <= now));
         let again = again.map(|change| change.invite);
         let busy = leg.asks();
@@ -321,18 +353,18 @@ impl Leg {
     }
 }
 
-/// The ACK of what this response answers, within a dialog: what the request said, and the To of the response (RFC 3261 §17.1.1.3).
-fn ack_of_refusal(request: &Bytes, response: &Message) -> Option<Bytes> {
+/// The ACK of a refusal of this request, or its CANCEL: what the request said, and the To of the response (RFC 3261 §17.1.1.3, §9.1).
+fn repeated(request: &Bytes, method: Method, to: Option<&[u8]>) -> Option<Bytes> {
     let request = Message::scan(request.clone())?;
     let StartLine::Request { uri, .. } = request.start_line() else { return None };
-    let mut writer = Writer::request(Method::Ack, uri);
+    let mut writer = Writer::request(method, uri);
     for name in [Name::Via, Name::Route, Name::From] {
         writer.copy(&request, name);
     }
-    writer.text("To", response.value(Name::To)?);
+    writer.text("To", to.or(request.value(Name::To))?);
     writer.text("Call-ID", request.value(Name::CallId)?);
     let number = cseq::CSeq::parse(request.value(Name::CSeq)?).ok()?.number;
-    writer.header("CSeq", |out| cseq::write(number, Method::Ack, out));
+    writer.header("CSeq", |out| cseq::write(number, method, out));
     writer.text("Max-Forwards", max_forwards::INITIAL.to_string());
     Some(writer.finish(SDP, b""))
 }

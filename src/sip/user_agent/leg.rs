@@ -51,7 +51,12 @@ pub struct Change {
 #[derive(Clone, Copy, Debug)]
 pub enum Stands {
     /// It was sent, and has no final answer.
-    Sent,
+    Sent {
+        /// Its transaction.
+        client: ClientId,
+        /// Of an INVITE: when it is cancelled, for a provisional response stops its timers.
+        until: Option<Instant>,
+    },
     /// It crossed one of the far end's, and is tried again then (RFC 3261 §14.1).
     Again(Instant),
 }
@@ -140,7 +145,7 @@ impl Leg {
 
     /// Whether a re-INVITE or UPDATE of ours has no answer.
     pub fn asks(&self) -> bool {
-        self.change.as_ref().is_some_and(|change| matches!(change.stands, Stands::Sent))
+        self.change.as_ref().is_some_and(|change| matches!(change.stands, Stands::Sent { .. }))
     }
 
     /// When the leg itself wants to wake, and why.
@@ -151,12 +156,12 @@ impl Leg {
             Stage::Incoming | Stage::Established | Stage::Ending => {
                 let open = self.unacknowledged.as_ref();
                 let open = open.map(|open| (open.resend_at.min(open.give_up_at), Why::Retransmit2xx));
-                let again = self.change.as_ref().and_then(|change| match change.stands {
+                let change = self.change.as_ref().and_then(|change| match change.stands {
                     Stands::Again(at) => Some((at, Why::Again)),
-                    Stands::Sent => None,
+                    Stands::Sent { until, .. } => until.map(|at| (at, Why::Timer('B'))),
                 });
                 let session = self.session.as_ref().map(|timer| (timer.poll_timeout(), Why::Session));
-                [open, again, session].into_iter().flatten().min_by_key(|(at, _)| *at)
+                [open, change, session].into_iter().flatten().min_by_key(|(at, _)| *at)
             }
         }
     }

@@ -260,7 +260,7 @@ impl ClientMachine {
     pub fn new(timing: Timing, now: Instant, request: Bytes, ours: Ours) -> Self {
         match ours {
             Ours::Invite(originated) => Self::Invite(InviteClient::new(timing, now, request), originated),
-            Ours::Reinvite(reinvited) => Self::Reinvite(InviteClient::new(timing, now, request), reinvited),
+            Ours::Reinvite(reinvited) => Self::Reinvite(InviteClient::within_dialog(timing, now, request), reinvited),
             Ours::Errand(errand) => Self::Other(Client::new(timing, now, request), errand),
         }
     }
@@ -268,7 +268,8 @@ impl ClientMachine {
     /// Begins again with a request that is sent now.
     pub fn restart(&mut self, timing: Timing, now: Instant, request: Bytes) {
         match self {
-            Self::Invite(machine, _) | Self::Reinvite(machine, _) => *machine = InviteClient::new(timing, now, request),
+            Self::Invite(machine, _) => *machine = InviteClient::new(timing, now, request),
+            Self::Reinvite(machine, _) => *machine = InviteClient::within_dialog(timing, now, request),
             Self::Other(machine, _) => *machine = Client::new(timing, now, request),
         }
     }
