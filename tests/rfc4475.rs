@@ -168,7 +168,7 @@ fn refusals_say_what_they_must() {
         let actions = Line::new().receive(std::fs::read(torture().join(format!("rfc4475/{name}.dat"))).unwrap());
         sent(&actions).into_iter().next().expect(name)
     };
-    let allow = Some("INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE".to_owned());
+    let allow = Some("INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, PRACK, UPDATE".to_owned());
     assert_eq!(peer::header(&answer("intmeth"), "Allow"), allow);
     assert_eq!(peer::header(&answer("regaut01"), "Allow"), allow);
     // The Require options, not the Proxy-Require ones.

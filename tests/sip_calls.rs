@@ -7,6 +7,8 @@ mod changes;
 #[path = "sip_calls/pair.rs"]
 mod pair;
 mod peer;
+#[path = "sip_calls/provisional.rs"]
+mod provisional;
 #[path = "sip_calls/sessions.rs"]
 mod sessions;
 
@@ -330,7 +332,7 @@ fn order_and_identity_are_checked() {
     }
     assert_eq!(statuses(&line.receive(call.request("REFER", 11, "r", "", ""))), [405]);
     assert_eq!(statuses(&line.receive(call.request("DANCE", 12, "d", "", ""))), [501]);
-    assert_eq!(statuses(&line.receive(call.request("OPTIONS", 13, "q", "Require: 100rel\r\n", ""))), [420]);
+    assert_eq!(statuses(&line.receive(call.request("OPTIONS", 13, "q", "Require: join\r\n", ""))), [420]);
     assert_eq!(line.agent.dialogs(), 1);
 }
 
@@ -467,7 +469,7 @@ fn each_refusal_has_its_status() {
         (415, invite.replace("application/sdp", "text/plain")),
         (415, invite.replace("Content-Type", "X-Type")),
         (416, invite.replace("INVITE sip:", "INVITE mailto:")),
-        (420, invite.replace("Max-Forwards: 70", "Require: 100rel")),
+        (420, invite.replace("Max-Forwards: 70", "Require: join")),
         (481, Call::new("r").request("BYE", 1, "b", "", "")),
         (501, Call::new("r").request("DANCE", 1, "d", "", "")),
         (505, invite.replace("SIP/2.0\r\nVia", "SIP/3.0\r\nVia")),

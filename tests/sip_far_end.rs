@@ -83,7 +83,7 @@ fn rsip_calls_us() {
         let Header::Allow(allow) = header else { return None };
         Some(allow.to_string())
     });
-    assert_eq!(allow.as_deref(), Some("Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE"));
+    assert_eq!(allow.as_deref(), Some("Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, PRACK, UPDATE"));
     let actions = line.receive(request(Method::Bye, 3, Some(&to_tag), ""));
     assert_eq!(read(&judged(&actions)[0]).status_code, StatusCode::OK);
     assert_eq!(events(&actions), [Event::Ended { leg, cause: EndCause::RemoteBye }]);

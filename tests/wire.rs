@@ -240,3 +240,25 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
         }
     }
 }
+
+/// Hold, resume, refresh and late offer by a far end that is not ours, over UDP and TCP (RFC 3311, RFC 4028).
+#[test]
+fn sipp_holds_resumes_and_refreshes() {
+    let folder = Folder::new("sipp-changes");
+    let engine = Engine::start(folder.path());
+    let scenario = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sipp/changes.xml");
+    for transport in ["u1", "t1"] {
+        let output = Command::new("sipp")
+            .arg("-sf")
+            .arg(&scenario)
+            .args(["-s", "*2363", "-i", "127.0.0.1", "-t", transport, "-m", "5", "-r", "10", "-timeout", "20s"])
+            .args(["-timeout_error", "-nostdin", "-trace_err", &engine.sip])
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .output()
+            .expect("SIPp: scripts/test installs it");
+        assert!(output.status.success(), "{transport}: {}", text(&output));
+    }
+    let calls = engine.ask(&["calls", "list"]).to_string();
+    assert_eq!(calls.matches("\"cause\":\"the far end hung up\"").count(), 10, "{calls}");
+}

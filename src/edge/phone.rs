@@ -399,6 +399,7 @@ impl Phone {
                 Action::Event(
                     Event::Invited { .. }
                     | Event::Confirmed { .. }
+                    | Event::Acknowledged { .. }
                     | Event::OfferWanted { .. }
                     | Event::Reanswered { .. }
                     | Event::Unchanged { .. }

@@ -280,6 +280,8 @@ impl Exchange {
             sip::Event::Unchanged { leg, status } => (leg, call::Event::Unchanged(status)),
             sip::Event::Info { leg, content_type, body } => (leg, call::Event::Info { content_type, body }),
             sip::Event::Ended { leg, cause } => (leg, call::Event::Ended(cause)),
+            // It is answered when its flow says so, whatever the far end has heard of before.
+            sip::Event::Acknowledged { .. } => return None,
             // The engine places no calls, so nothing rings or answers it.
             sip::Event::Ringing { leg, .. } | sip::Event::Answered { leg, .. } => {
                 debug!(?leg, "an answer to a call that was not placed");

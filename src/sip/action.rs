@@ -45,6 +45,14 @@ pub enum Event {
         /// The new SDP offer, if the request carried one.
         offer: Option<Bytes>,
     },
+    /// The far end acknowledged a provisional response of ours (RFC 3262). `answer` is its SDP, where its INVITE had no offer and our
+    /// response had one.
+    Acknowledged {
+        /// Which leg.
+        leg: LegId,
+        /// SDP answer.
+        answer: Option<Bytes>,
+    },
     /// A re-INVITE of ours is due: to refresh the session (RFC 4028 §7.4), because one crossed the far end's, or could not be sent while
     /// something else was open. Call `reoffer`, or nothing happens, but for a session that ends without its refresh.
     OfferWanted {
@@ -87,7 +95,8 @@ pub enum Event {
     Answered {
         /// Which leg.
         leg: LegId,
-        /// SDP answer; the far end's offer when the INVITE had none: then call `acknowledge`.
+        /// SDP answer; the far end's offer when the INVITE had none: then call `acknowledge`. Empty where the answer came in a
+        /// provisional response that was reliable.
         body: Bytes,
     },
     /// The leg is over, whoever ended it; the last event of a leg, exactly one for each leg ever announced or invited.
@@ -117,6 +126,8 @@ pub enum EndCause {
     /// Our 200 was never acknowledged for 64·T1 (RFC 3261 §13.3.1.4); a BYE has been sent. The peer's Contact or a NAT is
     /// where ops should look.
     NoAck,
+    /// A provisional response of ours was never acknowledged for 64·T1 (RFC 3262 §3); the INVITE was refused with 504.
+    NoPrack,
     /// The far end did not refresh the session in time (RFC 4028 §10); a BYE has been sent.
     NotRefreshed,
     /// We could not refresh the session in time: the far end refused, or nobody made the offer for it; a BYE has been sent.
@@ -138,6 +149,7 @@ impl EndCause {
             Self::Refused(status) => format!("refused with {status}"),
             Self::RemoteRefused(status) => format!("the far end refused with {status}"),
             Self::NoAck => "no ACK for our 200: check the peer's Contact, NAT and the advertised address".into(),
+            Self::NoPrack => "no PRACK for our provisional response: check the peer's Contact and NAT".into(),
             Self::NotRefreshed => "the far end has vanished: it did not refresh the session (RFC 4028) in time".into(),
             Self::RefreshFailed => "the session could not be refreshed (RFC 4028): the far end refused it".into(),
             Self::Vanished => "the far end has vanished: it did not answer a request within the call".into(),
@@ -200,6 +212,8 @@ pub enum Why {
     Timer(char),
     /// The 2xx has to be sent again until its ACK comes (RFC 3261 §13.3.1.4).
     Retransmit2xx,
+    /// A reliable provisional response has to be sent again until its PRACK comes (RFC 3262 §3).
+    Retransmit1xx,
     /// A session is to be refreshed, or ends (RFC 4028).
     Session,
     /// A request that crossed one of the far end's is tried again (RFC 3261 §14.1).

@@ -204,6 +204,12 @@ impl Dialog {
         self.write_request(method, self.local_cseq, branch, listeners)
     }
 
+    /// Goes on numbering where the early dialog of the same fork stopped (RFC 3261 §13.2.2.4).
+    pub fn number_from(&mut self, early: &Self) {
+        self.local_cseq = early.local_cseq;
+        self.remote_cseq = early.remote_cseq;
+    }
+
     /// Begins the ACK of a 2xx: `number` is the INVITE's CSeq (RFC 3261 §13.2.2.4).
     #[must_use]
     pub fn ack(&self, number: u32, branch: &str, listeners: &Listeners) -> (Writer, Peer) {

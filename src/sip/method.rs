@@ -39,7 +39,7 @@ pub enum Method {
 
 impl Method {
     /// What goes to Allow: the methods a request of which we do not answer 405 or 501.
-    pub const ALLOWED: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE";
+    pub const ALLOWED: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, PRACK, UPDATE";
 
     /// Reads a method name; anything unknown is [`Method::Other`].
     #[must_use]

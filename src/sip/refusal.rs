@@ -135,14 +135,11 @@ pub fn check_method(method: Method) -> Result<(), Refusal> {
         | Method::Cancel
         | Method::Options
         | Method::Info
+        | Method::Prack
         | Method::Update => Ok(()),
-        Method::Register
-        | Method::Subscribe
-        | Method::Notify
-        | Method::Message
-        | Method::Refer
-        | Method::Publish
-        | Method::Prack => Err(Refusal::MethodNotAllowed),
+        Method::Register | Method::Subscribe | Method::Notify | Method::Message | Method::Refer | Method::Publish => {
+            Err(Refusal::MethodNotAllowed)
+        }
         Method::Other => Err(Refusal::NotImplemented),
     }
 }

@@ -73,6 +73,7 @@ impl Line {
                 Event::Invited { leg, .. }
                 | Event::Confirmed { leg, .. }
                 | Event::Reoffered { leg, .. }
+                | Event::Acknowledged { leg, .. }
                 | Event::OfferWanted { leg }
                 | Event::Reanswered { leg, .. }
                 | Event::Unchanged { leg, .. }

@@ -34,6 +34,8 @@ pub const STORM: Weather =
 pub struct Owner {
     /// Answers an INVITE with 200.
     pub accepts: bool,
+    /// Sends these to an INVITE before its answer: status, and whether with SDP.
+    pub rings: &'static [(u16, bool)],
     /// Answers a re-INVITE or UPDATE.
     pub reaccepts: bool,
     /// Makes the offer that is wanted.
@@ -83,7 +85,7 @@ impl Pair {
             End {
                 agent: UserAgent::new(settings, Ids::from_seed(seed * 2 + number as u64)),
                 address,
-                owner: Owner { accepts: true, reaccepts: true, offers: true, offerless: false },
+                owner: Owner { accepts: true, rings: &[], reaccepts: true, offers: true, offerless: false },
                 leg: None,
                 events: Vec::new(),
                 sent: Vec::new(),
@@ -214,6 +216,10 @@ impl Pair {
         let answer = Bytes::from_static(ANSWER.as_bytes());
         if let Event::Invited { leg, .. } = event {
             self.ends[end].leg = Some(leg);
+            for (status, describes) in owner.rings {
+                let body = if *describes { answer.clone() } else { Bytes::new() };
+                self.ask(end, |agent, now, leg, out| agent.progress(now, leg, *status, body, out));
+            }
         }
         let accepts = (matches!(event, Event::Invited { .. }) && owner.accepts)
             || (matches!(event, Event::Reoffered { .. }) && owner.reaccepts);

@@ -294,7 +294,8 @@ impl Load<'_> {
                     self.user_agent.reject(now, leg, &refusal, &mut self.actions);
                 }
                 Action::Event(
-                    Event::Confirmed { .. }
+                    Event::Acknowledged { .. }
+                    | Event::Confirmed { .. }
                     | Event::Info { .. }
                     | Event::OfferWanted { .. }
                     | Event::Reanswered { .. }

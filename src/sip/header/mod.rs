@@ -19,6 +19,7 @@ pub mod max_forwards;
 pub mod name;
 pub mod option_tags;
 pub mod parameters;
+pub mod rack;
 pub mod reason;
 pub mod retry_after;
 pub mod route;

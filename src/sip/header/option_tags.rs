@@ -2,8 +2,8 @@
 
 use crate::sip::cursor::{Cursor, trim};
 
-/// The extensions we support of those a peer may require: RFC 4028.
-pub const SUPPORTED: &[&str] = &["timer"];
+/// The extensions we support of those a peer may require: RFC 3262, RFC 4028.
+pub const SUPPORTED: &[&str] = &["100rel", "timer"];
 
 /// Whether a value of Supported or Require names this option tag.
 #[must_use]
@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn what_is_required_comes_back() {
         let mut out = Vec::new();
-        write(unsupported(b"nothingSupportsThis,\r\n join , Timer,, bad tag"), &mut out);
+        write(unsupported(b"nothingSupportsThis,\r\n join , Timer,100REL,, bad tag"), &mut out);
         assert_eq!(out, b"nothingSupportsThis, join");
         assert!(names(b"100rel,\r\n TIMER", "timer") && !names(b"timers", "timer"));
         assert_eq!(unsupported(b" , ").count(), 0);

@@ -24,6 +24,9 @@ impl UserAgent {
         if !(101..200).contains(&status) {
             return;
         }
+        if self.has_to_be_reliable(&pending.request) {
+            return self.send_reliably(now, id, status, body, out);
+        }
         let server = pending.server;
         let response = self.respond_pending(leg, pending, status).finish(SDP, body);
         self.respond(now, server, status, response, out);
@@ -31,7 +34,15 @@ impl UserAgent {
 
     pub(super) fn accept_pending(&mut self, now: Instant, id: LegId, answer: &[u8], out: &mut Vec<Action>) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
+        if let Some(early) = leg.early_offer.take() {
+            return self.accept_early(now, id, &early, answer, out);
+        }
+        if leg.pending.is_some() && leg.holds_answer(answer) {
+            return;
+        }
         let Some(pending) = leg.pending.take() else { return };
+        let described = leg.settle_progress();
+        let answer = if described { b"" } else { answer };
         let initial = pending.initial;
         if let Some(dialog) = leg.dialog.as_mut().filter(|_| !initial) {
             dialog.refresh_target(&pending.request, pending.source);
@@ -56,7 +67,7 @@ impl UserAgent {
             give_up_at: now + self.timing.give_up(),
             cseq: pending.cseq,
             initial,
-            late_offer: !pending.request.has_body(),
+            late_offer: !pending.request.has_body() && !described,
             hangup: None,
         }));
         self.arm_leg(id);
@@ -64,7 +75,7 @@ impl UserAgent {
 
     pub(super) fn reject_pending(&mut self, now: Instant, id: LegId, rejection: &Rejection, out: &mut Vec<Action>) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        let Some(pending) = leg.pending.take() else { return };
+        let Some(pending) = leg.early_offer.take().or_else(|| leg.pending.take()) else { return };
         let initial = pending.initial;
         // A status that refuses nothing would leave the transaction open for ever.
         let status = if (300..700).contains(&rejection.status) { rejection.status } else { 500 };
@@ -81,15 +92,20 @@ impl UserAgent {
         self.respond(now, pending.server, status, writer.finish(SDP, b""), out);
         if initial {
             self.finish(id, EndCause::Refused(status), out);
+        } else {
+            self.go_on(now, id, out);
         }
     }
 
     /// Answers 487 to whatever waits: it was cancelled, or its dialog ends (RFC 3261 §9.2, §15.1.2).
     pub(super) fn terminate_pending(&mut self, now: Instant, id: LegId, out: &mut Vec<Action>) {
-        let Some(pending) = self.legs.get_mut(&id).and_then(|leg| leg.pending.take()) else { return };
-        let Some(leg) = self.legs.get(&id) else { return };
-        let response = self.respond_pending(leg, &pending, 487).finish(SDP, b"");
-        self.respond(now, pending.server, 487, response, out);
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let waiting = [leg.early_offer.take(), leg.pending.take()];
+        for pending in waiting.into_iter().flatten() {
+            let Some(leg) = self.legs.get(&id) else { return };
+            let response = self.respond_pending(leg, &pending, 487).finish(SDP, b"");
+            self.respond(now, pending.server, 487, response, out);
+        }
     }
 
     /// Begins a response to a waiting request, with what makes or refreshes the dialog (RFC 3261 §12.1.1).
@@ -101,13 +117,13 @@ impl UserAgent {
             let sips = leg.dialog.as_ref().is_some_and(Dialog::is_sips);
             self.write_contact(&mut writer, &pending.source, sips);
             writer.text("Allow", Method::ALLOWED);
+            writer.text("Supported", SUPPORTED.join(", "));
         }
         writer
     }
 
     /// Adds to a 2xx what it says of the session's timer, which begins with it (RFC 4028 §9).
     pub(super) fn agree_on_session(&mut self, now: Instant, id: LegId, request: &Message, writer: &mut Writer) {
-        writer.text("Supported", SUPPORTED.join(", "));
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let said = Said::read(request);
         // One that is too short was refused before.

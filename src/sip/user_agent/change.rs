@@ -24,6 +24,7 @@ use crate::ids::LegId;
 use crate::sip::action::{Action, EndCause, Event};
 use crate::sip::dialog::Dialog;
 use crate::sip::envelope::ResponseEnvelope;
+use crate::sip::header::option_tags::SUPPORTED;
 use crate::sip::header::session_expires::{Refresher, SessionExpires, min_se, write_min_se};
 use crate::sip::header::{Name, allow, cseq, max_forwards, retry_after};
 use crate::sip::message::{Message, StartLine};
@@ -62,7 +63,7 @@ impl UserAgent {
         writer.text("Allow", Method::ALLOWED);
         if let Some(leg) = self.legs.get(&id) {
             let expires = leg.session.as_ref().map(|timer| timer.request(leg.min_se));
-            self.write_session_request(&mut writer, expires, leg.min_se);
+            self.write_session_request(&mut writer, expires, leg.min_se, false);
         }
         writer.text("User-Agent", &self.settings.user_agent);
         let request = writer.finish(SDP, reinvite.unwrap_or_default());
@@ -87,8 +88,15 @@ impl UserAgent {
     }
 
     /// Adds what an INVITE or UPDATE of ours says of session timers (RFC 4028 §7.1).
-    pub(super) fn write_session_request(&self, writer: &mut Writer, expires: Option<SessionExpires>, min_se: u32) {
-        writer.text("Supported", OPTION_TAG);
+    pub(super) fn write_session_request(
+        &self,
+        writer: &mut Writer,
+        expires: Option<SessionExpires>,
+        min_se: u32,
+        offers: bool,
+    ) {
+        // What the far end offers in a provisional response, nobody here would answer in a PRACK.
+        writer.text("Supported", if offers { SUPPORTED.join(", ") } else { OPTION_TAG.to_owned() });
         if let Some(expires) = expires {
             writer.header("Session-Expires", |out| expires.write(out));
         }

@@ -1,5 +1,6 @@
 //! One leg as the user agent sees it: its stage, its dialog, and what is open between the two sides.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -22,6 +23,10 @@ pub struct Leg {
     pub dialog: Option<Dialog>,
     /// A request of the peer that waits for `accept` or `reject`.
     pub pending: Option<Box<Pending>>,
+    /// An offer of the peer's that came before the INVITE in `pending` was answered, by UPDATE or PRACK.
+    pub early_offer: Option<Box<Pending>>,
+    /// Our reliable provisional responses to the INVITE in `pending`, and the state that they leave behind.
+    pub reliable: Option<Box<Reliable>>,
     /// Our 2xx that waits for its ACK.
     pub unacknowledged: Option<Box<Unacknowledged>>,
     /// A re-INVITE or UPDATE of ours.
@@ -83,6 +88,17 @@ pub struct Outgoing {
     pub hangup: Option<Box<str>>,
     /// Set when CANCEL was sent: when to stop waiting for the 487 (RFC 3261 §9.1).
     pub cancelled_until: Option<Instant>,
+    /// Dialogs that reliable provisional responses made, one for each fork (RFC 3261 §12.1, RFC 3262 §4).
+    pub early: Vec<Early>,
+}
+
+/// The dialog of a fork that has not answered.
+#[derive(Debug)]
+pub struct Early {
+    /// The dialog.
+    pub dialog: Dialog,
+    /// The RSeq that was acknowledged last.
+    pub rseq: u32,
 }
 
 /// A request that waits for the exchange.
@@ -125,6 +141,40 @@ pub struct Unacknowledged {
     pub hangup: Option<Box<str>>,
 }
 
+/// Provisional responses of ours that have to be acknowledged (RFC 3262 §3), one behind the other.
+#[derive(Debug)]
+pub struct Reliable {
+    /// RSeq of the next one.
+    pub next: u32,
+    /// The one that waits for its PRACK.
+    pub open: Option<Unpracked>,
+    /// Those that wait for the one before: status and SDP.
+    pub queue: VecDeque<(u16, Bytes)>,
+    /// SDP has been sent and acknowledged: the 2xx needs none.
+    pub described: bool,
+    /// The 2xx that waits for the PRACK, with its SDP.
+    pub held: Option<Bytes>,
+}
+
+/// A provisional response without PRACK.
+#[derive(Debug)]
+pub struct Unpracked {
+    /// Its RSeq.
+    pub rseq: u32,
+    /// CSeq of the INVITE.
+    pub cseq: u32,
+    /// Whether it holds SDP.
+    pub describes: bool,
+    /// The response.
+    pub response: Bytes,
+    /// When it is sent again; `None` behind a final response, when its PRACK is welcome and not needed.
+    pub resend_at: Option<Instant>,
+    /// The interval behind `resend_at`.
+    pub interval: Duration,
+    /// 64·T1 behind the first sending.
+    pub give_up_at: Instant,
+}
+
 impl Leg {
     /// A leg in this stage, with nothing open.
     pub fn new(tag: LocalTag, stage: Stage, dialog: Option<Dialog>) -> Self {
@@ -133,6 +183,8 @@ impl Leg {
             stage,
             dialog,
             pending: None,
+            early_offer: None,
+            reliable: None,
             unacknowledged: None,
             change: None,
             owed_ack: None,
@@ -156,12 +208,15 @@ impl Leg {
             Stage::Incoming | Stage::Established | Stage::Ending => {
                 let open = self.unacknowledged.as_ref();
                 let open = open.map(|open| (open.resend_at.min(open.give_up_at), Why::Retransmit2xx));
+                let progress = self.reliable.as_ref().and_then(|reliable| reliable.open.as_ref());
+                let progress = progress.and_then(|open| Some(open.resend_at?.min(open.give_up_at)));
+                let progress = progress.map(|at| (at, Why::Retransmit1xx));
                 let change = self.change.as_ref().and_then(|change| match change.stands {
                     Stands::Again(at) => Some((at, Why::Again)),
                     Stands::Sent { until, .. } => until.map(|at| (at, Why::Timer('B'))),
                 });
                 let session = self.session.as_ref().map(|timer| (timer.poll_timeout(), Why::Session));
-                [open, change, session].into_iter().flatten().min_by_key(|(at, _)| *at)
+                [open, progress, change, session].into_iter().flatten().min_by_key(|(at, _)| *at)
             }
         }
     }

@@ -1,11 +1,12 @@
 //! The user agent: the one face of `sip`. Messages, commands and time go in; messages and events come out.
 //!
 //! Implements the core of RFC 3261 §8 (UAC and UAS behaviour), §9 (CANCEL), §11 (OPTIONS), §12 (dialogs), §13 (INVITE),
-//! §14 (re-INVITE), §15 (BYE), with RFC 6026, RFC 3581, RFC 3311 and RFC 4028. It does not read SDP, route calls or open sockets.
+//! §14 (re-INVITE), §15 (BYE), with RFC 6026, RFC 3581, RFC 3262, RFC 3311 and
+//! RFC 4028. It does not read SDP, route calls or open sockets.
 //!
 //! `seen` looks at messages for whoever stands at the door. `receive` takes requests, `register` those of phones that register, `within`
 //! those of a dialog, `answer` is what the exchange says to them, `originate` is our own INVITE, `change` what we ask within a dialog,
-//! `deliver` sends what is ours and hears that it could not be, `finish` ends legs, `timeout` fires timers.
+//! `reliable` provisional responses that are acknowledged, `deliver` sends what is ours and hears that it could not be, `finish` ends legs, `timeout` fires timers.
 
 mod answer;
 mod change;
@@ -15,6 +16,7 @@ mod leg;
 mod originate;
 mod receive;
 mod register;
+mod reliable;
 mod seen;
 mod timeout;
 mod transactions;
@@ -58,6 +60,8 @@ pub struct Settings {
     /// At this many transactions of peers a new request outside dialogs gets 503 and leaves no trace, so that a flood cannot fill
     /// memory. Requests within dialogs have [`DIALOG_HEADROOM`] beyond it: a flood keeps no call from its BYE.
     pub max_transactions: usize,
+    /// Provisional responses are reliable wherever the far end supports it (RFC 3262), not only where it requires it.
+    pub reliable_progress: bool,
     /// How long sessions last without a refresh.
     pub session: session_timer::Policy,
 }
@@ -81,6 +85,7 @@ impl Settings {
             t4: timing.t4,
             max_dialogs: 20_000,
             max_transactions: 131_072,
+            reliable_progress: false,
             session: session_timer::Policy::default(),
         }
     }

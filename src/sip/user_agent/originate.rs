@@ -47,7 +47,7 @@ impl UserAgent {
             acknowledged: None,
         };
         let client = self.send_invite(now, id, originated, invite.destination, out);
-        let stage = Stage::Outgoing(Outgoing { client, hangup: None, cancelled_until: None });
+        let stage = Stage::Outgoing(Outgoing { client, hangup: None, cancelled_until: None, early: Vec::new() });
         self.insert_leg(id, Leg::new(tag, stage, None));
         id
     }
@@ -70,7 +70,7 @@ impl UserAgent {
             // The far end chooses (RFC 4028 §7.1).
             refresher: None,
         });
-        self.write_session_request(&mut writer, expires, originated.min_se);
+        self.write_session_request(&mut writer, expires, originated.min_se, !originated.offer.is_empty());
         writer.text("User-Agent", &self.settings.user_agent);
         let request = writer.finish(SDP, &originated.offer);
         self.begin_client(now, client, Some(leg), Ours::Invite(Box::new(originated)), (destination, request), out);
@@ -178,7 +178,7 @@ impl UserAgent {
                     (Some(leg), Errand::Update) => {
                         self.receive_updated(now, leg, source, message, envelope.status, out);
                     }
-                    (Some(_), Errand::Cancel) | (None, _) => {}
+                    (Some(_), Errand::Cancel | Errand::Prack) | (None, _) => {}
                 }
             }
             ClientMachine::Invite(..) | ClientMachine::Reinvite(..) | ClientMachine::Other(..) => {}
@@ -209,8 +209,9 @@ impl UserAgent {
                 self.insert_client(id, client);
             }
             Answer::ToUser => {
+                let reliable = leg.is_none_or(|leg| self.prack(now, leg, ours, source, message, envelope, out));
                 self.insert_client(id, client);
-                if let Some(leg) = leg {
+                if let Some(leg) = leg.filter(|_| reliable) {
                     self.receive_provisional(now, leg, message, envelope.status, out);
                 }
             }
@@ -265,6 +266,12 @@ impl UserAgent {
         let side = OurSide { tag: ours.tag, uri: &ours.from, call_id: &ours.call_id, cseq: ours.cseq };
         let mut dialog = Dialog::from_answer(message, envelope, &side, &ours.target, source);
         let first = ours.acknowledged.is_none();
+        if let Some(Stage::Outgoing(Outgoing { early, .. })) =
+            leg.and_then(|id| self.legs.get(&id)).map(|leg| &leg.stage)
+            && let Some(early) = early.iter().find(|early| early.dialog.remote_tag() == remote_tag)
+        {
+            dialog.number_from(&early.dialog);
+        }
         let wanted = leg.filter(|_| first).and_then(|id| Some((id, self.legs.get_mut(&id)?)));
         let hangup = match &mut wanted.as_ref().map(|(_, leg)| &leg.stage) {
             Some(Stage::Outgoing(outgoing)) => outgoing.hangup.clone(),

@@ -67,6 +67,7 @@ impl UserAgent {
                 self.finish(leg, cause, out);
             }
             Some(Method::Bye) => self.finish(leg, EndCause::LocalBye, out),
+            Some(Method::Prack | Method::Cancel) => {}
             Some(_) => self.change_refused(now, leg, status, None, out),
         }
     }
@@ -77,6 +78,9 @@ impl UserAgent {
             // RFC 3261 §9.1: 64·T1 behind the CANCEL, the INVITE is taken for cancelled.
             self.remove_client(client);
             return self.finish(id, EndCause::LocalBye, out);
+        }
+        if leg.reliable.is_some() && matches!(leg.stage, Stage::Incoming) {
+            return self.fire_reliable(now, id, out);
         }
         let Some(open) = &mut leg.unacknowledged else { return self.fire_session(now, id, out) };
         if open.give_up_at <= now {

@@ -184,6 +184,8 @@ pub enum Errand {
     Bye,
     /// CANCEL: what comes of it, the INVITE's own answer tells.
     Cancel,
+    /// PRACK: the far end sends its response again until it has it, so nothing depends on the answer.
+    Prack,
     /// UPDATE without offer: a refresh of the session.
     Update,
 }
@@ -194,6 +196,7 @@ impl Errand {
         match self {
             Self::Bye => Method::Bye,
             Self::Cancel => Method::Cancel,
+            Self::Prack => Method::Prack,
             Self::Update => Method::Update,
         }
     }

@@ -11,6 +11,7 @@ use crate::sip::dialog::{Dialog, LocalTag};
 use crate::sip::envelope::Envelope;
 use crate::sip::header::Name;
 use crate::sip::header::content_type::ContentType;
+use crate::sip::header::option_tags::SUPPORTED;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::refusal::{self, INFO_TYPES, Refusal, SDP};
@@ -59,6 +60,7 @@ impl UserAgent {
         match envelope.method {
             Method::Bye => self.receive_bye(now, id, source, message, server, out),
             Method::Info => self.receive_info(now, id, source, message, server, out),
+            Method::Prack => self.receive_prack(now, id, source, message, envelope, server, out),
             Method::Invite => self.receive_offer(id, source, message, envelope, server, out),
             Method::Update if message.has_body() => self.receive_offer(id, source, message, envelope, server, out),
             // An UPDATE without offer refreshes the target and asks nothing (RFC 3311 §5.2).
@@ -72,7 +74,6 @@ impl UserAgent {
             | Method::Message
             | Method::Refer
             | Method::Publish
-            | Method::Prack
             | Method::Other => {
                 let response = self.respond_options(message, source, None).finish(SDP, b"");
                 self.respond(now, server, 200, response, out);
@@ -107,7 +108,9 @@ impl UserAgent {
         if offers {
             refusal::check_session(message)?;
             // RFC 3261 §14.2, RFC 3311 §5.2: the peer's former offer has no answer yet.
-            if leg.pending.is_some() {
+            let described = leg.reliable.as_ref().is_some_and(|reliable| reliable.described);
+            let early = envelope.method == Method::Update && described && matches!(leg.stage, Stage::Incoming);
+            if leg.early_offer.is_some() || (leg.pending.is_some() && !early) {
                 return Err(Refusal::OutOfOrder { retry_after });
             }
             // RFC 3261 §14.2, RFC 3311 §5.2: our own has no answer yet, or our answer is not on its way.
@@ -144,6 +147,7 @@ impl UserAgent {
         let mut writer = self.response(message, source, 200, None);
         self.write_contact(&mut writer, &source, sips);
         writer.text("Allow", Method::ALLOWED);
+        writer.text("Supported", SUPPORTED.join(", "));
         self.agree_on_session(now, id, message, &mut writer);
         self.respond(now, server, 200, writer.finish(SDP, b""), out);
         self.arm_leg(id);
@@ -190,7 +194,7 @@ impl UserAgent {
     }
 
     /// A re-INVITE, or an UPDATE with an offer: the exchange decides.
-    fn receive_offer(
+    pub(super) fn receive_offer(
         &mut self,
         id: LegId,
         source: Peer,
@@ -203,7 +207,10 @@ impl UserAgent {
         let invite = envelope.method == Method::Invite;
         let pending =
             Pending { server, request: message.clone(), source, invite, initial: false, cseq: envelope.cseq.number };
-        leg.pending = Some(Box::new(pending));
+        match leg.stage {
+            Stage::Incoming => leg.early_offer = Some(Box::new(pending)),
+            Stage::Outgoing(_) | Stage::Established | Stage::Ending => leg.pending = Some(Box::new(pending)),
+        }
         let offer = message.has_body().then(|| message.body());
         out.push(Action::Event(Event::Reoffered { leg: id, offer }));
     }
@@ -234,7 +241,14 @@ impl UserAgent {
     }
 
     /// A bare 200.
-    fn respond_simply(&mut self, now: Instant, source: Peer, message: &Message, server: u64, out: &mut Vec<Action>) {
+    pub(super) fn respond_simply(
+        &mut self,
+        now: Instant,
+        source: Peer,
+        message: &Message,
+        server: u64,
+        out: &mut Vec<Action>,
+    ) {
         let mut writer = self.response(message, source, 200, None);
         writer.text("Allow", Method::ALLOWED);
         self.respond(now, server, 200, writer.finish(SDP, b""), out);
