@@ -90,3 +90,5 @@ mod registration;
 mod session;
 #[path = "exchange/shared_audio.rs"]
 mod shared_audio;
+#[path = "exchange/trunks.rs"]
+mod trunks;

@@ -1,5 +1,5 @@
 //! Phones that are not ours register with the running engine: baresip with MD5 and linphonec with SHA-256 over UDP, SIP.js in Chromium over
-//! WebSocket.
+//! WebSocket; and a second engine whose trunks register.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -140,4 +140,40 @@ fn a_registration_outlasts_kill_9() {
     assert_eq!(registered(&second, &flows), ["ana"]);
     assert!(second.log().contains("1 phones are registered from before"), "{}", second.log());
     assert!(second.stop());
+}
+
+/// A second engine is ana over UDP with MD5 and luis over TCP with SHA-256, until it stops; with a wrong password it is nobody.
+#[test]
+fn a_second_engine_registers_its_trunks_and_takes_them_back() {
+    let folder = Folder::new("phones-trunks");
+    let flows = flows(folder.path());
+    let registrar = engine(folder.path(), &flows);
+    let trunk = |user: &str, transport: &str, password: &str| {
+        format!(
+            "[[trunks]]\nname = '{user}'\ngateways = ['sip:{};transport={transport}']\nuser = '{user}'\npassword = '{password}'\n\
+             register = true\nexpires = '2m'\n",
+            registrar.sip
+        )
+    };
+    let text = [trunk("ana", "udp", PASSWORD), trunk("luis", "tcp", PASSWORD), trunk("nadie", "udp", "adivinanza-9")];
+    let config = folder.path().join("second.toml");
+    std::fs::write(&config, text.concat()).unwrap();
+    let second = Engine::start_with(&folder.path().join("second"), &["--config", config.to_str().unwrap()]);
+    // Each look takes a while of its own; so may the second engine's.
+    let seen =
+        (0..200).any(|_| registered(&registrar, &flows) == ["ana", "luis"] && second.log().contains("not registered"));
+    let log = second.log();
+    assert!(seen, "{log}\n{}", registrar.log());
+    assert!(
+        log.contains("trunk «ana»: registered for 120 s") && log.contains("trunk «luis»: registered for 120 s"),
+        "{log}"
+    );
+    assert!(
+        log.contains("trunk «nadie»: not registered") && log.contains("the user or the password is wrong"),
+        "{log}"
+    );
+    assert!(!log.contains(PASSWORD) && !log.contains("adivinanza"));
+    assert!(second.stop());
+    assert!((0..200).any(|_| registered(&registrar, &flows).is_empty()), "{}", registrar.log());
+    assert!(registrar.stop());
 }

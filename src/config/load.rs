@@ -4,14 +4,11 @@ use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Audio, CalledFrom, Config, Digest, LogFormat, Network, NoStore, Trunk, sip};
-use crate::audio::Codec;
+use super::{Config, Digest, LogFormat, Network, NoStore, sip, trunk};
 use crate::document::{self, Fields, Place};
 use crate::fault::{Fault, SourceFile};
-use crate::sdp::{SrtpPolicy, Terms};
 
 /// Nothing that is waited for takes longer; and a sum of an instant and this cannot overflow.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 3_600);
@@ -41,7 +38,7 @@ pub fn load(source: &SourceFile) -> Result<Config, Vec<Fault>> {
         });
         section(&mut fields, "log", &mut faults, |fields, faults| log(fields, &mut config, faults));
         if let Some(place) = fields.optional("trunks") {
-            config.trunks = trunks(place, &mut faults);
+            config.trunks = trunk::read(place, &mut faults);
         }
         fields.finish(&mut faults);
     }
@@ -166,32 +163,7 @@ fn log(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) {
     set(&mut config.log.format, one_of(fields.optional("format"), &formats, faults));
 }
 
-fn trunks(place: Place<'_>, faults: &mut Vec<Fault>) -> Vec<Trunk> {
-    let mut trunks: Vec<Trunk> = Vec::new();
-    for place in place.list(faults) {
-        let Some(mut fields) = place.fields(faults) else { continue };
-        let name = fields.required("name", faults).and_then(|place| Some((place.text(faults)?, place)));
-        let sources = fields.required("sources", faults).map(|place| networks(place, faults)).unwrap_or_default();
-        let places = [("request_uri", CalledFrom::RequestUri), ("to", CalledFrom::To)];
-        let called_from = one_of(fields.optional("called_from"), &places, faults).unwrap_or(CalledFrom::RequestUri);
-        let advertised = advertised(&mut fields, faults);
-        let lines = [("own", Audio::Own), ("shared", Audio::Shared)];
-        let audio = one_of(fields.optional("audio"), &lines, faults).unwrap_or(Audio::Own);
-        let codecs = codecs(fields.optional("codecs"), faults);
-        let policies = [("off", SrtpPolicy::Off), ("offered", SrtpPolicy::Offered), ("required", SrtpPolicy::Required)];
-        let srtp = one_of(fields.optional("srtp"), &policies, faults).unwrap_or_default();
-        let terms = Arc::new(Terms { codecs, srtp, suites: Vec::new() });
-        fields.finish(faults);
-        let Some((name, place)) = name else { continue };
-        if trunks.iter().any(|other| other.name == name) {
-            faults.push(place.fault(format!("another trunk is called «{name}» already")));
-        }
-        trunks.push(Trunk { name: name.to_owned(), sources, called_from, advertised, audio, terms });
-    }
-    trunks
-}
-
-fn networks(place: Place<'_>, faults: &mut Vec<Fault>) -> Vec<Network> {
+pub(super) fn networks(place: Place<'_>, faults: &mut Vec<Fault>) -> Vec<Network> {
     let mut networks: Vec<Network> = Vec::new();
     for (text, place) in place.texts(faults) {
         match text.parse() {
@@ -200,26 +172,6 @@ fn networks(place: Place<'_>, faults: &mut Vec<Fault>) -> Vec<Network> {
         }
     }
     networks
-}
-
-/// The codecs that are taken, the best first; each once, and one at least.
-fn codecs(place: Option<Place<'_>>, faults: &mut Vec<Fault>) -> Vec<Codec> {
-    let Some(place) = place else { return Vec::new() };
-    let known = Codec::ALL.map(|codec| (codec.encoding_name().to_lowercase(), codec));
-    let known: Vec<(&str, Codec)> = known.iter().map(|(name, codec)| (name.as_str(), *codec)).collect();
-    let before = faults.len();
-    let mut codecs: Vec<Codec> = Vec::new();
-    for place in place.list(faults) {
-        match one_of(Some(place), &known, faults) {
-            Some(codec) if codecs.contains(&codec) => faults.push(place.fault("this codec is named twice")),
-            Some(codec) => codecs.push(codec),
-            None => {}
-        }
-    }
-    if codecs.is_empty() && faults.len() == before {
-        faults.push(place.fault("expected a codec at least, like [\"pcmu\"]"));
-    }
-    codecs
 }
 
 pub(super) fn advertised(fields: &mut Fields<'_>, faults: &mut Vec<Fault>) -> Option<IpAddr> {
@@ -240,7 +192,7 @@ pub(super) fn waiting(fields: &mut Fields<'_>, key: &'static str, faults: &mut V
     Some(duration)
 }
 
-fn at_most_a_day<'a>(
+pub(super) fn at_most_a_day<'a>(
     fields: &mut Fields<'a>,
     key: &'static str,
     faults: &mut Vec<Fault>,
@@ -283,8 +235,10 @@ pub(super) fn set<T>(setting: &mut T, value: Option<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::StoreUrl;
+    use crate::audio::Codec;
+    use crate::config::{Audio, CalledFrom, StoreUrl};
     use crate::fault::render_all;
+    use crate::sdp::{SrtpPolicy, Terms};
 
     fn read(text: &str) -> Result<Config, Vec<Fault>> {
         load(&SourceFile { path: "contesta.toml".into(), text: text.into() })
@@ -355,6 +309,54 @@ mod tests {
             |address: &str| config.advertised_to(address.parse().unwrap()).map(|address| address.to_string());
         assert_eq!(advertised("10.9.9.9").as_deref(), Some("10.0.0.5"));
         assert_eq!(advertised("198.51.100.9").as_deref(), Some("203.0.113.7"));
+    }
+
+    #[test]
+    fn a_trunk_by_registration_is_read_and_its_password_not_shown() {
+        let config = read(
+            "[[trunks]]\nname = 'carrier'\ngateways = ['sip:198.51.100.7', 'sips:[2001:db8::1]']\nuser = '5255'\nauth_user = 'x'\n\
+             password = 'corcel 7'\nregister = true\nprobe = '1m'\n\
+             [[trunks]]\nname = 'b'\ngateways = ['sip:198.51.100.8:5070;transport=tcp']\nuser = '52'\npassword = 'p'\n\
+             register = 'sip:carrier.mx'\nexpires = '1h'\nprobe = '0s'\n",
+        );
+        let config = config.unwrap();
+        let [first, second] = &config.trunks[..] else { panic!("not two") };
+        let ways = |trunk: &crate::config::Trunk| {
+            trunk
+                .gateways
+                .iter()
+                .filter_map(|gateway| gateway.literal())
+                .map(|peer| peer.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(ways(first), ["udp:198.51.100.7:5060", "tls:[2001:db8::1]:5061"]);
+        assert_eq!(ways(second), ["tcp:198.51.100.8:5070"]);
+        assert_eq!(
+            (first.register.as_deref(), second.register.as_deref()),
+            (Some("sip:198.51.100.7"), Some("sip:carrier.mx"))
+        );
+        assert_eq!((first.probe, second.probe), (Some(Duration::from_secs(60)), None));
+        assert_eq!((first.expires.as_secs(), second.expires.as_secs()), (600, 3_600));
+        let trunk = |address: &str| config.trunk_of(address.parse().unwrap()).map(|trunk| trunk.name.as_str());
+        assert_eq!(
+            (trunk("2001:db8::1"), trunk("198.51.100.8"), trunk("198.51.100.9")),
+            (Some("carrier"), Some("b"), None)
+        );
+        assert_eq!(first.credentials.as_ref().unwrap().password.reveal(), "corcel 7");
+        assert!(!format!("{config:?}").contains("corcel"));
+    }
+
+    #[test]
+    fn every_slip_of_a_trunk_is_shown_and_no_password() {
+        let source = SourceFile {
+            path: "contesta.toml".into(),
+            text: "[[trunks]]\nname = 'a'\npassword = 'corcel-7'\nregister = true\nexpires = '5m'\nprobe = '1s'\n\
+                   [[trunks]]\nname = 'b'\ngateways = ['sip:ana@198.51.100.7', 'tel:5', 'sip:198.51.100.7;transport=ws', 'sip:1.2.3.4', 'sip:1.2.3.4']\n\
+                   user = 'a b'\n[[trunks]]\nname = 'c'\ngateways = []\nusre = 'corcel'\n\
+                   [[trunks]]\nname = 'd'\ngateways = ['sip:1.2.3.4']\nuser = 'x'\npassword = 'corcel-7'\nregister = 'carrier.mx'\nexpires = '5s'\n"
+                .into(),
+        };
+        insta::assert_snapshot!(render_all(&load(&source).unwrap_err(), &[source]));
     }
 
     #[test]

@@ -8,21 +8,20 @@ use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::sdp::Terms;
-
 mod load;
 pub mod network;
 mod sip;
+mod trunk;
 
 pub use crate::operator::Digest;
 pub use load::load;
 pub use network::Network;
 pub use sip::{Identity, Sip, Strangers};
+pub use trunk::{Audio, CalledFrom, Credentials, Gateway, Password, Trunk};
 
 /// The settings of one machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,41 +146,6 @@ pub struct Media {
     pub workers: Option<NonZeroUsize>,
 }
 
-/// A neighbour that sends us calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trunk {
-    /// Name, for logs and records.
-    pub name: String,
-    /// Its addresses.
-    pub sources: Vec<Network>,
-    /// Where the called number stands.
-    pub called_from: CalledFrom,
-    /// The address this trunk reaches us at, when it differs from [`Sip::advertised`].
-    pub advertised: Option<IpAddr>,
-    /// Whether its calls may share sockets.
-    pub audio: Audio,
-    /// Their codecs, and whether they are encrypted.
-    pub terms: Arc<Terms>,
-}
-
-/// Where the audio of a trunk's calls arrives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Audio {
-    /// At a port a call, from wherever it comes: whoever sends first is believed, for phones behind a NAT.
-    Own,
-    /// At ports that many calls share, from the address that each call's SDP names and nowhere else: for carriers.
-    Shared,
-}
-
-/// Which part of an INVITE holds the called number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CalledFrom {
-    /// The user part of the request URI (RFC 3261 §8.1.1.1).
-    RequestUri,
-    /// The user part of To: some trunks put a fixed account into the request URI.
-    To,
-}
-
 /// What is written about the program's work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
@@ -260,14 +224,7 @@ impl Default for Config {
             },
             paths: Paths { flows: "flows".into(), prompts: "prompts".into(), data: "data".into() },
             media: Media { workers: None },
-            trunks: vec![Trunk {
-                name: "any".to_owned(),
-                sources: vec![Network::ANY_V4, Network::ANY_V6],
-                called_from: CalledFrom::RequestUri,
-                advertised: None,
-                audio: Audio::Own,
-                terms: Arc::default(),
-            }],
+            trunks: vec![Trunk::named("any", vec![Network::ANY_V4, Network::ANY_V6])],
             log: Log { filter: "info".to_owned(), format: LogFormat::Text },
         }
     }

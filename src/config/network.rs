@@ -33,6 +33,13 @@ impl Network {
     /// Every IPv6 address.
     pub const ANY_V6: Self = Self { address: IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), prefix: 0 };
 
+    /// The block of this one address.
+    #[must_use]
+    pub fn host(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        Self { address, prefix: if address.is_ipv4() { 32 } else { 128 } }
+    }
+
     /// True for a block of all addresses of a family.
     #[must_use]
     pub fn is_everybody(&self) -> bool {

@@ -405,7 +405,8 @@ impl Phone {
                     | Event::Unchanged { .. }
                     | Event::Info { .. }
                     | Event::Ringing { .. }
-                    | Event::Registrar(_),
+                    | Event::Registrar(_)
+                    | Event::Responded { .. },
                 ) => {}
             }
         }

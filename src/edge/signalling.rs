@@ -102,8 +102,8 @@ pub struct Signalling {
 /// Where the engine is in its life.
 enum Life {
     Serving,
-    Draining { until: Instant },
-    HangingUp { until: Instant },
+    Draining { until: Instant, farewell: Instant },
+    HangingUp { until: Instant, farewell: Instant },
 }
 
 /// Messages and datagrams taken before timers get their turn.
@@ -121,6 +121,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often packets of strangers are told of in the log.
 const STRANGE_EVERY: Duration = Duration::from_secs(60);
 
+/// How long a carrier may take to hear that we no longer register: a challenge, and one lost datagram.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// Seconds that refused callers are told to wait while the engine stops.
 const RETRY_AFTER_SECONDS: u32 = 30;
 
@@ -135,12 +138,18 @@ impl Signalling {
         let mut dropped = 0;
         let mut overloaded = false;
         let mut strange = Strange { packets: 0, told: None };
+        self.tell(Input::Begin, &mut outputs);
         loop {
             let timer = self.exchange.poll_timeout().map(|(at, _)| at);
             let again = self.legs.close_lost().then(|| clock::now().instant + CLOSE_AGAIN);
             // Overload is noticed on media threads, which ring no bell for it.
             let look = (self.exchange.calls() > 0).then(|| clock::now().instant + LOOK_EVERY);
-            let wake = [timer, again, look, life.deadline(), self.streams.poll_timeout()].into_iter().flatten().min();
+            // Nobody is waited for once the last call is over, but the carriers.
+            let farewell = life.farewell().filter(|_| self.exchange.calls() == 0);
+            let wake = [timer, again, look, farewell, life.deadline(), self.streams.poll_timeout()]
+                .into_iter()
+                .flatten()
+                .min();
             poll.wait(wake);
 
             // Priority 1: what workers, tasks and signals say.
@@ -183,11 +192,15 @@ impl Signalling {
             // Priority 4: the end.
             match life {
                 Life::Serving => {}
-                _ if self.exchange.calls() == 0 => break,
-                Life::Draining { until } if until <= now.instant => {
+                _ if self.exchange.calls() == 0
+                    && (self.exchange.trunks().are_over() || life.farewell().is_none_or(|at| at <= now.instant)) =>
+                {
+                    break;
+                }
+                Life::Draining { until, .. } if until <= now.instant => {
                     self.stop(&mut life, &mut outputs);
                 }
-                Life::HangingUp { until } if until <= now.instant => {
+                Life::HangingUp { until, .. } if until <= now.instant => {
                     warn!("{} calls did not end in time; they are left", self.exchange.calls());
                     break;
                 }
@@ -203,14 +216,16 @@ impl Signalling {
             Life::Serving => {
                 info!("draining: no new calls, {} go on; a second signal hangs up", self.exchange.calls());
                 self.tell(Input::Drain { retry_after: RETRY_AFTER_SECONDS }, outputs);
-                *life = Life::Draining { until: now.instant + self.drain.patience };
+                let farewell = now.instant + FAREWELL;
+                *life = Life::Draining { until: now.instant + self.drain.patience, farewell };
             }
-            Life::Draining { .. } => {
+            Life::Draining { farewell, .. } => {
+                let farewell = *farewell;
                 info!("hanging up {} calls", self.exchange.calls());
                 self.tell(Input::ShutDown, outputs);
-                *life = Life::HangingUp { until: now.instant + self.drain.last_words };
+                *life = Life::HangingUp { until: now.instant + self.drain.last_words, farewell };
             }
-            Life::HangingUp { until } => *until = now.instant,
+            Life::HangingUp { until, farewell } => (*until, *farewell) = (now.instant, now.instant),
         }
     }
 
@@ -398,7 +413,15 @@ impl Life {
     fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Serving => None,
-            Self::Draining { until } | Self::HangingUp { until } => Some(*until),
+            Self::Draining { until, .. } | Self::HangingUp { until, .. } => Some(*until),
+        }
+    }
+
+    /// Until when carriers may answer that we are gone.
+    fn farewell(&self) -> Option<Instant> {
+        match self {
+            Self::Serving => None,
+            Self::Draining { farewell, .. } | Self::HangingUp { farewell, .. } => Some(*farewell),
         }
     }
 }

@@ -52,7 +52,9 @@ pub enum Input {
         /// The answer.
         answer: Answer,
     },
-    /// No new calls from now on: 503 with Retry-After (a drain).
+    /// The engine serves from now on: trunks register and are probed.
+    Begin,
+    /// No new calls from now on, and trunks are left: 503 with Retry-After (a drain).
     Drain {
         /// Seconds for Retry-After.
         retry_after: u32,
@@ -145,4 +147,6 @@ pub enum Why {
     Sip(sip::Why),
     /// This call's timer.
     Call(LegId),
+    /// A registration of ours, or a probe, is due.
+    Trunk,
 }

@@ -22,12 +22,14 @@ pub mod action;
 mod door;
 pub mod guard;
 pub mod snapshot;
+pub mod trunks;
 
 use guard::{Offence, Standing};
 
 pub use action::{Input, Output, Why};
 pub use guard::Guard;
 pub use snapshot::Snapshot;
+pub use trunks::Trunks;
 
 /// The limits an exchange keeps.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +47,7 @@ pub struct Exchange {
     snapshot: Arc<Snapshot>,
     limits: Limits,
     ids: Ids,
+    trunks: Trunks,
     calls: BTreeMap<LegId, Line>,
     /// One entry for each call that waits for a moment.
     timers: BTreeSet<(Instant, LegId)>,
@@ -85,6 +88,7 @@ impl Exchange {
             guard: Guard::new(snapshot.config().guard.clone(), snapshot.config().sip.strangers),
             snapshot,
             limits,
+            trunks: Trunks::default(),
             ids,
             calls: BTreeMap::new(),
             timers: BTreeSet::new(),
@@ -128,7 +132,16 @@ impl Exchange {
             Input::Media(leg, event) => self.tell(now, leg, call::Event::Media(event), out),
             Input::Recorded(leg, report) => self.tell(now, leg, call::Event::Recorded(report), out),
             Input::Answered { leg, id, answer } => self.tell(now, leg, call::Event::Answered(id, answer), out),
-            Input::Drain { retry_after } => self.user_agent.drain(retry_after),
+            Input::Begin => {
+                let (ids, config, sip) = (self.ids.fork(), self.snapshot.config(), &mut self.sip_actions);
+                self.trunks.begin(now.instant, ids, config, &mut self.user_agent, sip);
+                self.dispatch(now, None, out);
+            }
+            Input::Drain { retry_after } => {
+                self.user_agent.drain(retry_after);
+                self.trunks.leave(now.instant, &mut self.user_agent, &mut self.sip_actions);
+                self.dispatch(now, None, out);
+            }
             Input::Overloaded(overloaded) => {
                 if overloaded {
                     warn!(
@@ -157,13 +170,18 @@ impl Exchange {
     pub fn poll_timeout(&self) -> Option<(Instant, Why)> {
         let sip = self.user_agent.poll_timeout().map(|(at, why)| (at, Why::Sip(why)));
         let call = self.timers.first().map(|(at, leg)| (*at, Why::Call(*leg)));
-        sip.into_iter().chain(call).min_by_key(|(at, _)| *at)
+        let trunk = self.trunks.poll_timeout().map(|at| (at, Why::Trunk));
+        sip.into_iter().chain(call).chain(trunk).min_by_key(|(at, _)| *at)
     }
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Vec<Output>) {
         if self.user_agent.poll_timeout().is_some_and(|(at, _)| at <= now.instant) {
             self.user_agent.handle_timeout(now.instant, &mut self.sip_actions);
+            self.dispatch(now, None, out);
+        }
+        if self.trunks.poll_timeout().is_some_and(|at| at <= now.instant) {
+            self.trunks.handle_timeout(now.instant, &mut self.user_agent, &mut self.sip_actions);
             self.dispatch(now, None, out);
         }
         let mut fired: BTreeMap<LegId, u32> = BTreeMap::new();
@@ -273,6 +291,11 @@ impl Exchange {
                 self.registration(now, report, out);
                 return None;
             }
+            sip::Event::Responded { request, status, message } => {
+                let sip = &mut self.sip_actions;
+                self.trunks.responded(now.instant, request, (status, message), &mut self.user_agent, sip);
+                return None;
+            }
             sip::Event::Confirmed { leg, answer } => (leg, call::Event::Confirmed(answer)),
             sip::Event::Reoffered { leg, offer } => (leg, call::Event::Reoffered(offer)),
             sip::Event::OfferWanted { leg } => (leg, call::Event::OfferWanted),
@@ -321,6 +344,12 @@ impl Exchange {
     #[must_use]
     pub fn guard(&self) -> &Guard {
         &self.guard
+    }
+
+    /// The carriers that we keep up with.
+    #[must_use]
+    pub fn trunks(&self) -> &Trunks {
+        &self.trunks
     }
 
     /// Where phones are registered.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::ids::LegId;
 use crate::sip::registrar::Report;
 use crate::sip::transport::Peer;
+use crate::sip::user_agent::OutsideId;
 
 /// Comes back from every call into the user agent, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +106,15 @@ pub enum Event {
         leg: LegId,
         /// Who ended it and how.
         cause: EndCause,
+    },
+    /// A request of ours outside dialogs is over.
+    Responded {
+        /// Which.
+        request: OutsideId,
+        /// The final status: 408 when nobody answered (RFC 3261 §8.1.3.1), 503 when it could not be sent.
+        status: u16,
+        /// The response; `None` when there was none.
+        message: Option<Bytes>,
     },
     /// The registrar has something to tell.
     Registrar(Report),

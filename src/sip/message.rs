@@ -234,6 +234,12 @@ impl Message {
         })
     }
 
+    /// All of it, as it came.
+    #[must_use]
+    pub fn whole(&self) -> Bytes {
+        self.bytes.clone()
+    }
+
     /// The body, sharing the datagram's memory.
     #[must_use]
     pub fn body(&self) -> Bytes {

@@ -3,7 +3,7 @@
 //!
 //! [`UserAgent`] is the whole module's face; `Action`, `Event` and `Invitation` are its words. Below it, bottom up: `cursor`
 //! reads bytes, `framing` finds messages in a stream, `message` finds lines, `header/*` reads one header each, `envelope` checks what every request needs,
-//! `transaction/*` are the four machines of §17, `dialog` is §12, `transport` says who is at the other end, `writer` builds messages.
+//! `transaction/*` are the four machines of §17, `dialog` is §12, `trunk` is what we keep up with a carrier, `transport` says who is at the other end, `writer` builds messages.
 
 pub mod action;
 pub mod cursor;
@@ -22,6 +22,7 @@ pub mod stun;
 pub mod timers;
 pub mod transaction;
 pub mod transport;
+pub mod trunk;
 pub mod uri;
 pub mod uri_comparison;
 pub mod user_agent;

@@ -130,14 +130,7 @@ fn over_the_limit_and_while_draining_calls_are_told_when_to_come_back() {
 }
 
 fn trunk(source: &str, called_from: CalledFrom) -> Trunk {
-    Trunk {
-        name: "carrier".into(),
-        sources: vec![source.parse().unwrap()],
-        called_from,
-        advertised: None,
-        audio: Audio::Own,
-        terms: Default::default(),
-    }
+    Trunk { called_from, ..Trunk::named("carrier", vec![source.parse().unwrap()]) }
 }
 
 #[test]

@@ -3,14 +3,7 @@
 use super::*;
 
 fn carrier(source: &str, audio: Audio) -> Sim {
-    let trunk = Trunk {
-        name: "carrier".into(),
-        sources: vec![source.parse().unwrap()],
-        called_from: CalledFrom::RequestUri,
-        advertised: None,
-        audio,
-        terms: Default::default(),
-    };
+    let trunk = Trunk { audio, ..Trunk::named("carrier", vec![source.parse().unwrap()]) };
     Sim::with(Setup { config: Config { trunks: vec![trunk], ..Config::default() }, ..Setup::default() })
 }
 

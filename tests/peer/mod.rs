@@ -81,7 +81,7 @@ impl Line {
                 | Event::Ringing { leg, .. }
                 | Event::Answered { leg, .. }
                 | Event::Ended { leg, .. } => *leg,
-                Event::Registrar(_) => continue,
+                Event::Registrar(_) | Event::Responded { .. } => continue,
             };
             let ends = self.ends.entry(leg).or_default();
             assert_eq!(*ends, 0, "told of a leg that is over: {event:?}");

@@ -3,6 +3,7 @@
 //! [`Sim::advance`] alone.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod carrier;
 pub mod phone;
 pub mod registrant;
 
@@ -33,6 +34,7 @@ use contesta::store::{CallFilter, CaseFilter, RegistrationChange, Store, StoredO
 use tokio::runtime::Runtime;
 
 use crate::shipped;
+pub use carrier::Carrier;
 pub use phone::Phone;
 pub use registrant::Registrant;
 
@@ -118,6 +120,7 @@ pub struct Sim {
     pub exchange: Exchange,
     pub phones: Vec<Phone>,
     pub registrants: Vec<Registrant>,
+    pub carriers: Vec<Carrier>,
     /// Every record the engine has asked to store, in order.
     pub records: Vec<CallRecord>,
     /// Sockets that were asked for: the far end's address for one that may be shared.
@@ -226,6 +229,7 @@ impl Sim {
             ),
             phones: Vec::new(),
             registrants: Vec::new(),
+            carriers: Vec::new(),
             desks: BTreeMap::new(),
             records: Vec::new(),
             opened: Vec::new(),
@@ -258,6 +262,11 @@ impl Sim {
         u64::try_from((self.now.instant - self.start.instant).as_millis()).unwrap()
     }
 
+    /// The moment it is.
+    pub fn moment(&self) -> Instant {
+        self.now.instant
+    }
+
     /// Lets time pass; everything due happens at its moment.
     pub fn advance(&mut self, duration: Duration) {
         let end = self.now.instant + duration;
@@ -267,6 +276,7 @@ impl Sim {
                 let happening = entry.remove();
                 self.happen(happening);
             }
+            self.carriers_wake();
             if self.exchange.poll_timeout().is_some_and(|(due, _)| due <= self.now.instant) {
                 let mut outputs = Vec::new();
                 self.exchange.handle_timeout(self.now, &mut outputs);
@@ -360,7 +370,8 @@ impl Sim {
         let frame = self.is_media_open().then_some(self.next_frame);
         let timer = self.exchange.poll_timeout().map(|(at, _)| at);
         let future = self.future.first_key_value().map(|((at, _), _)| *at);
-        [frame, timer, future].into_iter().flatten().min()
+        let carriers = self.carriers.iter().filter_map(|carrier| carrier.agent.poll_timeout()).map(|(at, _)| at).min();
+        [frame, timer, future, carriers].into_iter().flatten().min()
     }
 
     fn later(&mut self, after: Duration, happening: Happening) {
@@ -388,6 +399,7 @@ impl Sim {
                 if let Some(&phone) = self.homes.get(&to) {
                     self.phone_receives(phone, &bytes);
                 }
+                self.carrier_receives(to, &bytes);
                 if let Some(&number) = self.desks.get(&to) {
                     self.registrant_receives(number, &bytes);
                 }

@@ -300,6 +300,7 @@ impl Load<'_> {
                     | Event::OfferWanted { .. }
                     | Event::Reanswered { .. }
                     | Event::Registrar(_)
+                    | Event::Responded { .. }
                     | Event::Ringing { .. }
                     | Event::Unchanged { .. },
                 ) => {}

@@ -31,6 +31,8 @@ pub enum Name {
     MaxForwards,
     /// RFC 4028 §5.
     MinSe,
+    /// RFC 3261 §20.23.
+    MinExpires,
     /// RFC 3261 §20.27.
     ProxyAuthenticate,
     /// RFC 3261 §20.28.
@@ -115,6 +117,7 @@ impl Name {
             9 if is("Timestamp") => Self::Timestamp,
             9 if is("Supported") => Self::Supported,
             10 if is("User-Agent") => Self::UserAgent,
+            11 if is("Min-Expires") => Self::MinExpires,
             11 if is("Retry-After") => Self::RetryAfter,
             12 if is("Content-Type") => Self::ContentType,
             12 if is("Max-Forwards") => Self::MaxForwards,
@@ -147,6 +150,7 @@ impl Name {
             Self::From => "From",
             Self::MaxForwards => "Max-Forwards",
             Self::MinSe => "Min-SE",
+            Self::MinExpires => "Min-Expires",
             Self::ProxyAuthenticate => "Proxy-Authenticate",
             Self::ProxyAuthorization => "Proxy-Authorization",
             Self::RAck => "RAck",
@@ -230,6 +234,8 @@ mod tests {
             "To",
             "Authorization",
             "Expires",
+            "Min-Expires",
+            "Retry-After",
             "Proxy-Authenticate",
             "Proxy-Authorization",
             "Supported",

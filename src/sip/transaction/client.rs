@@ -1,4 +1,4 @@
-//! Non-INVITE client transaction (RFC 3261 §17.1.2): our BYE and CANCEL.
+//! Non-INVITE client transaction (RFC 3261 §17.1.2): our BYE, CANCEL, REGISTER and OPTIONS.
 //!
 //! ```text
 //!                   request │ send

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tracing::debug;
 
-use super::transactions::{ClientMachine, ClientTransaction, Ours};
+use super::transactions::{ClientMachine, ClientTransaction, Errand, Ours};
 use super::{UserAgent, send};
 use crate::ids::LegId;
 use crate::sip::action::Action;
@@ -63,8 +63,8 @@ impl UserAgent {
         out: &mut Vec<Action>,
     ) {
         let larger = match ours {
-            Ours::Invite(_) => self.over_tcp(now, destination, &request),
-            Ours::Reinvite(_) | Ours::Errand(_) => None,
+            Ours::Invite(_) | Ours::Errand(Errand::Outside(_)) => self.over_tcp(now, destination, &request),
+            Ours::Reinvite(_) | Ours::Errand(Errand::Bye | Errand::Cancel | Errand::Prack | Errand::Update) => None,
         };
         let (destination, request, fallback) = match larger {
             Some((peer, larger)) => (peer, larger, Some(Box::new((destination, request)))),

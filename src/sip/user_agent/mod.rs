@@ -5,7 +5,7 @@
 //! RFC 4028. It does not read SDP, route calls or open sockets.
 //!
 //! `seen` looks at messages for whoever stands at the door. `receive` takes requests, `register` those of phones that register, `within`
-//! those of a dialog, `answer` is what the exchange says to them, `originate` is our own INVITE, `change` what we ask within a dialog,
+//! those of a dialog, `answer` is what the exchange says to them, `originate` is our own INVITE, `outside` our other requests outside dialogs, `change` what we ask within a dialog,
 //! `reliable` provisional responses that are acknowledged, `deliver` sends what is ours and hears that it could not be, `finish` ends legs, `timeout` fires timers.
 
 mod answer;
@@ -14,6 +14,7 @@ mod deliver;
 mod finish;
 mod leg;
 mod originate;
+mod outside;
 mod receive;
 mod register;
 mod reliable;
@@ -40,6 +41,7 @@ use crate::sip::transport::{Flow, Listener, Listeners, Peer, Transport};
 use leg::Leg;
 use transactions::{Clients, Servers};
 
+pub use outside::{Outside, OutsideId};
 pub use seen::{Seen, What};
 
 /// What a user agent has to know of its surroundings; fixed for its life.
@@ -234,6 +236,12 @@ impl UserAgent {
     /// progress go on.
     pub fn drain(&mut self, retry_after: u32) {
         self.draining = Some(retry_after);
+    }
+
+    /// Where peers reach us.
+    #[must_use]
+    pub fn listeners(&self) -> &Listeners {
+        &self.settings.listeners
     }
 
     /// Legs that are not over.

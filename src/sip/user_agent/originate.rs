@@ -174,11 +174,14 @@ impl UserAgent {
                 let leg = client.leg.filter(|_| ended);
                 self.arm_client(id);
                 match (leg, errand) {
+                    (_, Errand::Outside(_)) if ended => {
+                        Self::responded(id, envelope.status, Some(message.whole()), out);
+                    }
                     (Some(leg), Errand::Bye) => self.finish(leg, EndCause::LocalBye, out),
                     (Some(leg), Errand::Update) => {
                         self.receive_updated(now, leg, source, message, envelope.status, out);
                     }
-                    (Some(_), Errand::Cancel | Errand::Prack) | (None, _) => {}
+                    (Some(_), Errand::Cancel | Errand::Prack | Errand::Outside(_)) | (None, _) => {}
                 }
             }
             ClientMachine::Invite(..) | ClientMachine::Reinvite(..) | ClientMachine::Other(..) => {}

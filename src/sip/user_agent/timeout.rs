@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::leg::{Outgoing, Stage};
-use super::transactions::ClientMachine;
+use super::transactions::{ClientMachine, Errand};
 use super::{UserAgent, send};
 use crate::ids::LegId;
 use crate::sip::action::{Action, EndCause};
@@ -59,7 +59,11 @@ impl UserAgent {
             ClientMachine::Reinvite(..) => Some(Method::Invite),
             ClientMachine::Other(_, errand) => Some(errand.method()),
         };
+        let outside = matches!(client.machine, ClientMachine::Other(_, Errand::Outside(_)));
         self.remove_client(id);
+        if outside {
+            return Self::responded(id, status, None, out);
+        }
         let Some(leg) = leg else { return };
         match what {
             None => {

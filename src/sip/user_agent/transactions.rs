@@ -188,6 +188,8 @@ pub enum Errand {
     Prack,
     /// UPDATE without offer: a refresh of the session.
     Update,
+    /// A request outside dialogs, whose end is told.
+    Outside(Method),
 }
 
 impl Errand {
@@ -198,6 +200,7 @@ impl Errand {
             Self::Cancel => Method::Cancel,
             Self::Prack => Method::Prack,
             Self::Update => Method::Update,
+            Self::Outside(method) => method,
         }
     }
 }

@@ -1,0 +1,155 @@
+//! What the engine keeps up with its carriers: registrations and probes, through good and bad weather.
+
+use contesta::config;
+use contesta::fault::SourceFile;
+use contesta::sip::Method;
+use contesta::sip::registrar::Offers;
+use contesta::sip::trunk::Standing;
+
+use super::sim::carrier::{PASSWORD, USER};
+use super::*;
+
+const FIRST: &str = "198.51.100.1:5060";
+const SECOND_GATEWAY: &str = "198.51.100.2:5060";
+
+/// A centre with one trunk that has these gateways and lines.
+fn centre(gateways: &str, lines: &str) -> Sim {
+    let text = format!(
+        "[[trunks]]\nname = 'carrier'\ngateways = [{gateways}]\nuser = '{USER}'\npassword = '{PASSWORD}'\n\
+         register = true\nexpires = '2m'\n{lines}\n"
+    );
+    let config = config::load(&SourceFile { path: "contesta.toml".into(), text }).unwrap_or_else(|f| panic!("{f:#?}"));
+    Sim::with(Setup { config, ..Setup::default() })
+}
+
+fn is_registered(sim: &Sim) -> bool {
+    let (_, trunk) = sim.exchange.trunks().iter().next().unwrap();
+    trunk.registration().unwrap().registered_until().is_some_and(|until| until > sim.moment())
+}
+
+fn count(sim: &Sim, carrier: usize, wanted: Method) -> usize {
+    sim.carriers[carrier].requests.iter().filter(|(method, _)| *method == wanted).count()
+}
+
+fn standings(sim: &Sim) -> Vec<Standing> {
+    let (_, trunk) = sim.exchange.trunks().iter().next().unwrap();
+    trunk.ways().map(|(_, health)| health.standing()).collect()
+}
+
+fn targets(sim: &Sim, carrier: usize) -> usize {
+    sim.carriers[carrier].agent.registrar().unwrap().targets(USER).len()
+}
+
+#[test]
+fn a_trunk_registers_refreshes_and_takes_its_registration_back_at_the_end() {
+    for offers in [Offers::Md5, Offers::Sha256, Offers::Both] {
+        let mut sim = centre("'sip:198.51.100.1'", "probe = '0s'");
+        let carrier = sim.carrier(FIRST, offers, (30, 120));
+        sim.tell(Input::Begin);
+        sim.advance(SECOND);
+        assert!(is_registered(&sim), "{offers:?}");
+        assert_eq!((count(&sim, carrier, Method::Register), targets(&sim, carrier)), (2, 1));
+        // Refreshed each minute or a little later, with the nonce that is known.
+        sim.advance(30 * MINUTE);
+        assert!(is_registered(&sim));
+        let refreshes = count(&sim, carrier, Method::Register);
+        assert!((27..=40).contains(&refreshes), "{refreshes}");
+        sim.tell(Input::Drain { retry_after: 1 });
+        sim.advance(SECOND);
+        assert!(sim.exchange.trunks().are_over());
+        assert_eq!(targets(&sim, carrier), 0);
+        sim.assert_idle();
+    }
+}
+
+/// An hour over a network that loses a fifth of all datagrams, repeats and reorders: the carrier always knows where we are.
+#[test]
+fn a_registration_outlasts_bad_weather() {
+    for seed in 1..=5 {
+        let mut sim = centre("'sip:198.51.100.1'", "");
+        sim.dice = Ids::from_seed(seed);
+        let carrier = sim.carrier(FIRST, Offers::Md5, (30, 120));
+        sim.sip_weather = Weather { loss: 20, repeats: 10, delay: ms(30), jitter: ms(60) };
+        sim.tell(Input::Begin);
+        sim.advance(20 * SECOND);
+        for minute in 0..60 {
+            assert!(is_registered(&sim) && targets(&sim, carrier) == 1, "seed {seed}, minute {minute}");
+            sim.advance(MINUTE);
+        }
+        assert_eq!(standings(&sim), [Standing::Up], "lost probes take nobody down");
+    }
+}
+
+/// RFC 3261 §10.2.8.
+#[test]
+fn a_carrier_that_grants_no_less_than_an_hour_gets_its_way() {
+    let mut sim = centre("'sip:198.51.100.1'", "probe = '0s'");
+    let carrier = sim.carrier(FIRST, Offers::Md5, (3_600, 7_200));
+    sim.tell(Input::Begin);
+    sim.advance(10 * MINUTE);
+    assert!(is_registered(&sim));
+    // The first, one with credentials that is too brief, and one that is not.
+    assert_eq!(count(&sim, carrier, Method::Register), 3);
+}
+
+#[test]
+fn a_silent_gateway_costs_the_way_to_the_next_and_is_probed_until_it_is_back() {
+    let mut sim = centre("'sip:198.51.100.1', 'sip:198.51.100.2'", "probe = '30s'");
+    let first = sim.carrier(FIRST, Offers::Md5, (30, 120));
+    let second = sim.carrier(SECOND_GATEWAY, Offers::Md5, (30, 120));
+    sim.carriers[first].silent = true;
+    sim.tell(Input::Begin);
+    sim.advance(20 * SECOND);
+    assert_eq!(standings(&sim), [Standing::Down, Standing::Up]);
+    sim.advance(20 * SECOND);
+    assert!(is_registered(&sim), "after timer F of the first");
+    assert_eq!((targets(&sim, first), targets(&sim, second)), (0, 1));
+    sim.carriers[first].silent = false;
+    sim.advance(MINUTE);
+    assert_eq!(standings(&sim), [Standing::Up, Standing::Up]);
+    // The second goes: the refresh finds the first.
+    sim.carriers[second].silent = true;
+    sim.advance(3 * MINUTE);
+    assert!(is_registered(&sim));
+    assert_eq!((targets(&sim, first), standings(&sim)), (1, vec![Standing::Up, Standing::Down]));
+}
+
+#[test]
+fn two_trunks_stand_by_themselves() {
+    let text = format!(
+        "[[trunks]]\nname = 'a'\ngateways = ['sip:198.51.100.1']\nuser = '{USER}'\npassword = '{PASSWORD}'\nregister = true\n\
+         [[trunks]]\nname = 'b'\ngateways = ['sip:198.51.100.2']\nuser = '{USER}'\npassword = 'wrong'\nregister = true\n"
+    );
+    let config = config::load(&SourceFile { path: "contesta.toml".into(), text }).unwrap();
+    let mut sim = Sim::with(Setup { config, ..Setup::default() });
+    let first = sim.carrier(FIRST, Offers::Md5, (30, 120));
+    let second = sim.carrier(SECOND_GATEWAY, Offers::Md5, (30, 120));
+    sim.tell(Input::Begin);
+    sim.advance(4 * MINUTE);
+    assert_eq!((targets(&sim, first), targets(&sim, second)), (1, 0));
+    // The wrong password was shown once, not every few seconds.
+    assert_eq!(count(&sim, second, Method::Register), 2);
+    sim.tell(Input::Drain { retry_after: 1 });
+    sim.advance(SECOND);
+    assert!(sim.exchange.trunks().are_over() && targets(&sim, first) == 0);
+    sim.assert_idle();
+}
+
+#[test]
+fn a_carrier_that_is_away_is_found_when_it_is_back_and_nobody_waits_for_it_at_the_end() {
+    let mut sim = centre("'sip:198.51.100.1'", "probe = '0s'");
+    let carrier = sim.carrier(FIRST, Offers::Md5, (30, 120));
+    sim.carriers[carrier].refuses = Some(503);
+    sim.tell(Input::Begin);
+    sim.advance(90 * SECOND);
+    assert_eq!(count(&sim, carrier, Method::Register), 1, "it asked for two minutes");
+    sim.carriers[carrier].refuses = None;
+    sim.advance(MINUTE);
+    assert!(is_registered(&sim));
+    sim.carriers[carrier].silent = true;
+    sim.tell(Input::Drain { retry_after: 1 });
+    assert!(!sim.exchange.trunks().are_over());
+    sim.advance(33 * SECOND);
+    assert!(sim.exchange.trunks().are_over());
+    sim.assert_idle();
+}
