@@ -11,7 +11,7 @@
 //! In `Closing` three things end, in any order: the dialog (`Ended`), the stream (`Closed`) and the flow (its silent
 //! `on_hangup` steps). When all have ended the record is written, once, whatever happened before.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,7 @@ pub struct Call {
     stream: StreamIdentity,
     /// What its trunk agrees to.
     terms: Arc<Terms>,
+    source: IpAddr,
     /// Makes the keys of SRTP.
     ids: Ids,
     /// What was agreed on last.
@@ -149,6 +150,8 @@ pub struct Invited {
     pub caller: Option<String>,
     /// SIP Call-ID.
     pub sip_call_id: String,
+    /// Where the INVITE came from.
+    pub source: IpAddr,
     /// Its trunk lets calls share sockets.
     pub shared_audio: bool,
     /// What its trunk agrees to.
@@ -212,6 +215,7 @@ impl Call {
                 version: 1,
             },
             terms: invited.terms,
+            source: invited.source,
             ids: ids.fork(),
             agreed: None,
             offered: None,
@@ -429,13 +433,15 @@ impl Call {
         local: SocketAddr,
         version: u64,
     ) -> Result<(Bytes, Negotiated), sdp::Unacceptable> {
-        let local = Local { address: local, session: self.stream.session, version, terms: &self.terms };
+        let source = Some(self.source);
+        let local = Local { address: local, session: self.stream.session, version, terms: &self.terms, source };
         sdp::answer(offer, &local, self.agreed.as_deref(), &mut self.ids)
     }
 
     /// Our own offer, whose answer is waited for.
     fn offer(&mut self, local: SocketAddr, version: u64) -> Bytes {
-        let local = Local { address: local, session: self.stream.session, version, terms: &self.terms };
+        let source = Some(self.source);
+        let local = Local { address: local, session: self.stream.session, version, terms: &self.terms, source };
         let offered = sdp::offer(&local, self.agreed.as_deref(), &mut self.ids);
         let description = offered.sdp.clone();
         self.offered = Some(Box::new(offered));

@@ -123,7 +123,8 @@ pub fn call(script: Script, mut ids: Ids) -> io::Result<Report> {
     let random = [ids.next_u64(), ids.next_u64()];
     let mut name = [0; 12];
     ids.fill(&mut name);
-    let local = Local { address: rtp.local(), session: ids.next_u64() >> 2, version: 1, terms: &script.terms };
+    let local =
+        Local { address: rtp.local(), session: ids.next_u64() >> 2, version: 1, terms: &script.terms, source: None };
     let offered = sdp::offer(&local, None, &mut ids);
     let mut phone = Phone {
         user_agent: UserAgent::new(Settings::at(listeners), ids),

@@ -390,6 +390,7 @@ impl Exchange {
             extension: route.extension,
             caller: snapshot::caller(&invitation),
             sip_call_id: snapshot::printable(&invitation.call_id, snapshot::CALL_ID_MAX),
+            source: peer.address.ip(),
             shared_audio: snapshot.shares_audio(peer.address),
             terms: snapshot.terms(peer.address),
         };

@@ -1,7 +1,7 @@
 //! An offer answered (RFC 3264 §6).
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
@@ -109,8 +109,7 @@ pub fn answer(
 /// Whether a stream of an offer can be taken, and how.
 fn consider<'a>(media: &'a Media, local: &Local<'_>) -> Result<Taken<'a>, Unacceptable> {
     let profile = Profile::of(media).ok_or(Unacceptable::NoAudio)?;
-    let remote = remote(media).filter(|remote| is_reachable(local.address.ip(), remote.ip()));
-    let remote = remote.ok_or(Unacceptable::Unreachable)?;
+    let remote = remote(media).and_then(|remote| reachable(local, remote)).ok_or(Unacceptable::Unreachable)?;
     let crypto = match (local.terms.srtp, media.crypto.first()) {
         (SrtpPolicy::Off, _) if profile.is_secure() => return Err(Unacceptable::SrtpOff),
         (SrtpPolicy::Off, _) => None,
@@ -127,6 +126,13 @@ fn consider<'a>(media: &'a Media, local: &Local<'_>) -> Result<Taken<'a>, Unacce
     Ok(Taken { profile, remote, format, events: format::events(media, format.codec), crypto })
 }
 
+/// Where packets from us arrive that are meant for `remote`. A phone with addresses of both families may describe the one that its SIP does
+/// not come from (linphone does so wherever there is IPv6): it listens on both, and is sent to where its SIP comes from.
+fn reachable(local: &Local<'_>, remote: SocketAddr) -> Option<SocketAddr> {
+    let source = local.source.map(|source| SocketAddr::new(source.to_canonical(), remote.port()));
+    [Some(remote), source].into_iter().flatten().find(|remote| is_reachable(local.address.ip(), remote.ip()))
+}
+
 /// Whether packets from `local` can arrive at `remote`: IPv4 to IPv4, IPv6 to IPv6, an IPv4-mapped address being IPv4
 /// (RFC 4291 §2.5.5.2). To hold, nobody sends anything, so the zero address of either family will do.
 fn is_reachable(local: IpAddr, remote: IpAddr) -> bool {
@@ -141,8 +147,6 @@ fn suites() -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use super::*;
     use crate::audio::{Codec, opus};
     use crate::rtp::srtp::Lifetime;
@@ -153,7 +157,7 @@ mod tests {
     const LINE_32: &str = "AES_CM_128_HMAC_SHA1_32 inline:NzB4d1BINUAvLEw6UzF3WSJ+PSdFcGdUJShpX1Zj";
 
     fn local(terms: &Terms) -> Local<'_> {
-        Local { address: SocketAddr::from(([198, 51, 100, 7], 30_000)), session: 7, version: 1, terms }
+        Local { address: SocketAddr::from(([198, 51, 100, 7], 30_000)), session: 7, version: 1, terms, source: None }
     }
 
     fn parsed(media: &str) -> Offer {
@@ -315,6 +319,21 @@ mod tests {
         };
         assert_eq!(from("[2001:db8::1]:4000"), Err(Unacceptable::Unreachable));
         assert_eq!(from("[::ffff:198.51.100.7]:4000"), Ok(Codec::Pcmu));
+    }
+
+    /// Linphone 5.1 calls over IPv4 and describes the machine's IPv6 address.
+    #[test]
+    fn a_phone_that_describes_its_other_address_is_sent_to_where_its_sip_comes_from() {
+        let terms = Terms::default();
+        let remote = |media: &str, source: &str| {
+            let local = Local { source: Some(source.parse().unwrap()), ..local(&terms) };
+            answer(&parsed(media), &local, None, &mut Ids::from_seed(1))
+                .map(|(_, negotiated)| negotiated.remote.to_string())
+        };
+        let ipv6 = "m=audio 7078 RTP/AVP 0\r\nc=IN IP6 2001:db8::2\r\n";
+        assert_eq!(remote(ipv6, "192.0.2.44"), Ok("192.0.2.44:7078".to_owned()));
+        assert_eq!(remote(ipv6, "2001:db8::2"), Err(Unacceptable::Unreachable));
+        assert_eq!(remote("m=audio 7078 RTP/AVP 0\r\n", "192.0.2.44"), Ok("192.0.2.1:7078".to_owned()));
     }
 
     #[test]

@@ -147,7 +147,7 @@ mod tests {
     const HEAD: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n";
 
     fn local(terms: &Terms) -> Local<'_> {
-        Local { address: SocketAddr::from(([198, 51, 100, 7], 30_000)), session: 1, version: 1, terms }
+        Local { address: SocketAddr::from(([198, 51, 100, 7], 30_000)), session: 1, version: 1, terms, source: None }
     }
 
     fn offered(terms: &Terms) -> Offered {
@@ -208,7 +208,7 @@ mod tests {
                 let parsed = Offer::parse(&theirs.sdp).unwrap();
                 let ours = terms(&[], policy);
                 let address = "127.0.0.1:4000".parse().unwrap();
-                let us = Local { address, session: 2, version: 1, terms: &ours };
+                let us = Local { address, session: 2, version: 1, terms: &ours, source: None };
                 let (answer, negotiated) = answer(&parsed, &us, None, &mut Ids::from_seed(2)).unwrap();
                 let back = theirs.read_answer(&answer).unwrap();
                 assert_eq!((negotiated.codec, back.codec), (codec, codec));

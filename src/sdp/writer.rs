@@ -1,7 +1,7 @@
 //! Our descriptions as text.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::crypto::Crypto;
 use super::description::Direction;
@@ -20,6 +20,8 @@ pub struct Local<'a> {
     pub version: u64,
     /// What we agree to.
     pub terms: &'a Terms,
+    /// Where the far end's SIP comes from, when that is known: it takes the place of an address that `address` cannot send to.
+    pub source: Option<IpAddr>,
 }
 
 /// The session part: everything in front of the first stream.

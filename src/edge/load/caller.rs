@@ -404,7 +404,7 @@ mod tests {
     /// A caller whose call was answered, and what the far end has agreed to.
     fn call(codec: Codec, srtp: SrtpPolicy) -> (Caller, Negotiated) {
         let (ours, theirs) = (Terms { codecs: vec![codec], srtp, ..Terms::default() }, Terms::default());
-        let local = |address, terms| Local { address, session: 1, version: 1, terms };
+        let local = |address, terms| Local { address, session: 1, version: 1, terms, source: None };
         let here = local("192.0.2.7:5000".parse().unwrap(), &ours);
         let offered = sdp::offer(&here, None, &mut Ids::from_seed(1));
         let offer = Offer::parse(&offered.sdp).unwrap();

@@ -341,7 +341,7 @@ impl Load<'_> {
             };
             let Some(Some(port)) = self.ports.get(place) else { return };
             let session = self.ids.next_u64() >> 2;
-            let local = Local { address: port.local(), session, version: 1, terms: &self.plan.terms };
+            let local = Local { address: port.local(), session, version: 1, terms: &self.plan.terms, source: None };
             let offered = sdp::offer(&local, None, &mut self.ids);
             let user = if self.plan.from.is_empty() { "anonymous" } else { &self.plan.from };
             let invite = Invite {
