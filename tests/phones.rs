@@ -12,14 +12,20 @@ mod support;
 
 #[path = "phones/browser.rs"]
 mod browser;
+#[path = "phones/linphone.rs"]
+mod linphone;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use support::{Engine, Folder};
 
 const PASSWORD: &str = "corcel-7-nube";
+
+/// Nothing that a test waits for takes longer, unless it never comes.
+const NEVER: Duration = Duration::from_secs(60);
 
 /// The shipped operators with two agents: ana's phone is offered MD5, luis's SHA-256.
 fn flows(folder: &Path) -> PathBuf {
@@ -37,6 +43,26 @@ fn flows(folder: &Path) -> PathBuf {
 
 fn engine(folder: &Path, flows: &Path) -> Engine {
     Engine::start_with(&folder.join("data"), &["--flows", flows.to_str().unwrap()])
+}
+
+/// An engine with a certificate of its own, for phones in browsers and over TLS.
+fn engine_with_streams(folder: &Folder, flows: &Path) -> Engine {
+    let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let parameters = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    std::fs::write(&chain, parameters.self_signed(&pair).unwrap().pem()).unwrap();
+    std::fs::write(&key, pair.serialize_pem()).unwrap();
+    let settings = format!(
+        "[sip]\nlisten_tls = \"127.0.0.1:0\"\nlisten_ws = \"127.0.0.1:0\"\nlisten_wss = \"127.0.0.1:0\"\ncertificate = \"{}\"\nkey = \"{}\"\n\
+         [paths]\nflows = \"{}\"\nprompts = \"{}/prompts\"\n[log]\nfilter = \"contesta=debug\"\n",
+        chain.display(),
+        key.display(),
+        flows.display(),
+        env!("CARGO_MANIFEST_DIR"),
+    );
+    let config = folder.path().join("contesta.toml");
+    std::fs::write(&config, settings).unwrap();
+    Engine::start_with(&folder.path().join("data"), &["--config", config.to_str().unwrap()])
 }
 
 /// A baresip that registers; what it prints is read line by line.

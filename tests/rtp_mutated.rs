@@ -119,7 +119,7 @@ fn whatever_is_answered_can_be_read_again_under_100_000_mutated_offers() {
         let (mutant, local): (_, SocketAddr) = (mutate(&mut ids, OFFERS[which].as_bytes()), locals[which]);
         let Ok(offer) = Offer::parse(&mutant) else { continue };
         parsed += 1;
-        let ours = Local { address: local, session: 1, version: 1, terms: &terms };
+        let ours = Local { address: local, session: 1, version: 1, terms: &terms, source: None };
         let Ok((answer, negotiated)) = sdp::answer(&offer, &ours, None, &mut keys) else { continue };
         answered += 1;
         // What we say to the far end, said to ourselves, is understood as it was meant.

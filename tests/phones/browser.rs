@@ -5,13 +5,9 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::time::Duration;
 
 use super::support::{Engine, Folder};
-use super::{PASSWORD, flows, registered};
-
-/// Nothing that a test waits for takes longer, unless it never comes.
-const NEVER: Duration = Duration::from_secs(60);
+use super::{NEVER, PASSWORD, engine_with_streams, flows, registered};
 
 /// What the page says, and what it is told.
 struct Page {
@@ -130,26 +126,6 @@ impl Drop for Chromium {
     }
 }
 
-/// An engine with a certificate of its own, for phones in browsers.
-fn engine(folder: &Folder, flows: &Path) -> Engine {
-    let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
-    let pair = rcgen::KeyPair::generate().unwrap();
-    let parameters = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-    std::fs::write(&chain, parameters.self_signed(&pair).unwrap().pem()).unwrap();
-    std::fs::write(&key, pair.serialize_pem()).unwrap();
-    let settings = format!(
-        "[sip]\nlisten_ws = \"127.0.0.1:0\"\nlisten_wss = \"127.0.0.1:0\"\ncertificate = \"{}\"\nkey = \"{}\"\n\
-         [paths]\nflows = \"{}\"\nprompts = \"{}/prompts\"\n[log]\nfilter = \"contesta=info\"\n",
-        chain.display(),
-        key.display(),
-        flows.display(),
-        env!("CARGO_MANIFEST_DIR"),
-    );
-    let config = folder.path().join("contesta.toml");
-    std::fs::write(&config, settings).unwrap();
-    Engine::start_with(&folder.path().join("data"), &["--config", config.to_str().unwrap()])
-}
-
 /// The page's address with what the phone is to do.
 fn order(page: &Page, engine: &Engine, transport: &str, password: &str, rtp: u16) -> String {
     let server = format!("{transport}://{}", engine.ready[transport][0].as_str().unwrap());
@@ -165,7 +141,7 @@ fn a_browser_registers_over_websocket_and_its_call_is_answered() {
     for transport in ["ws", "wss"] {
         let folder = Folder::new("browser");
         let flows = flows(folder.path());
-        let engine = engine(&folder, &flows);
+        let engine = engine_with_streams(&folder, &flows);
         let page = page();
         let rtp = UdpSocket::bind("127.0.0.1:0").unwrap();
         rtp.set_read_timeout(Some(NEVER)).unwrap();
@@ -198,7 +174,7 @@ fn a_browser_registers_over_websocket_and_its_call_is_answered() {
 fn a_browser_with_a_wrong_password_is_refused() {
     let folder = Folder::new("browser-wrong");
     let flows = flows(folder.path());
-    let engine = engine(&folder, &flows);
+    let engine = engine_with_streams(&folder, &flows);
     let page = page();
     let chromium = Chromium::show(folder.path(), &order(&page, &engine, "ws", "adivinanza", 9));
     assert_eq!(page.told.recv_timeout(NEVER).as_deref(), Ok("refused: 401"), "{}", engine.log());

@@ -121,7 +121,7 @@ impl Phone {
         // Of an answer that names one codec, an answer agrees to that one.
         let srtp = if self.key.is_some() { SrtpPolicy::Offered } else { SrtpPolicy::Off };
         let terms = Terms { srtp, ..Terms::default() };
-        let local = Local { address: self.rtp, session: 1, version: 1, terms: &terms };
+        let local = Local { address: self.rtp, session: 1, version: 1, terms: &terms, source: None };
         let (_, mut negotiated) = sdp::answer(&Offer::parse(body).ok()?, &local, None, &mut Ids::from_seed(1)).ok()?;
         if let (Some(keys), Some((_, key))) = (&mut negotiated.srtp, &self.key) {
             keys.ours = key.clone();
