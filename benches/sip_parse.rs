@@ -1,6 +1,7 @@
 //! What SIP costs: reading an INVITE beside `rsip`, and a whole call through the user agent.
 //!
-//! `cargo bench --bench sip_parse`. The bar: an INVITE with five typed headers in a few microseconds, a call in 30.
+//! `cargo bench --bench sip_parse`. The bars: an INVITE of 1,300 bytes with its typed headers in 1.5 µs and twelve allocations (the
+//! table counts them), a call in 40 µs.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot run must stop")]
 
@@ -33,14 +34,55 @@ const INVITE: &str = concat!(
     "m=audio 49172 RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\n",
 );
 
+/// The INVITE of a carrier's trunk, 1,300 bytes: a proxy on the way, an identity, a phone's whole description.
+const LARGE_INVITE: &str = concat!(
+    "INVITE sip:2363@192.0.2.10:5060;user=phone SIP/2.0\r\n",
+    "Via: SIP/2.0/UDP 198.51.100.7:5060;branch=z9hG4bK0c8f1e4d2a6b7;rport\r\n",
+    "Via: SIP/2.0/UDP 192.0.2.20:5062;branch=z9hG4bK74bf9a1e;received=192.0.2.20;rport=5062\r\n",
+    "Record-Route: <sip:198.51.100.7;lr;ftag=9fxced76sl>\r\n",
+    "Max-Forwards: 69\r\n",
+    "From: \"Alicia Hernández\" <sip:+522221234567@atlanta.example.com;user=phone>;tag=9fxced76sl\r\n",
+    "To: <sip:2363@192.0.2.10;user=phone>\r\n",
+    "Call-ID: 3848276298220188511@atlanta.example.com\r\n",
+    "CSeq: 102 INVITE\r\n",
+    "Contact: <sip:+522221234567@192.0.2.20:5062;transport=udp>;expires=3600\r\n",
+    "P-Asserted-Identity: <sip:+522221234567@atlanta.example.com>\r\n",
+    "P-Charging-Vector: icid-value=8f1e4d2a6b70;orig-ioi=atlanta.mx\r\n",
+    "User-Agent: Trunk Gateway 7.4.2\r\n",
+    "Date: Sun, 15 Mar 2026 08:30:00 GMT\r\n",
+    "Allow: INVITE, ACK, CANCEL, OPTIONS, BYE, REFER, SUBSCRIBE, NOTIFY, INFO, PUBLISH, PRACK, UPDATE\r\n",
+    "Supported: replaces, timer, 100rel\r\n",
+    "Session-Expires: 1800;refresher=uac\r\n",
+    "Min-SE: 90\r\n",
+    "Content-Type: application/sdp\r\n",
+    "Content-Length: 314\r\n\r\n",
+    "v=0\r\no=gateway 2890844526 2890844526 IN IP4 192.0.2.20\r\ns=call\r\nc=IN IP4 192.0.2.20\r\nt=0 0\r\n",
+    "m=audio 49172 RTP/AVP 8 0 9 18 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:9 G722/8000\r\n",
+    "a=rtpmap:18 G729/8000\r\na=fmtp:18 annexb=no\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\n",
+    "a=ptime:20\r\na=sendrecv\r\n",
+);
+
+#[global_allocator]
+static ALLOCATIONS: divan::AllocProfiler = divan::AllocProfiler::system();
+
 fn main() {
     divan::main();
 }
 
+/// A message whose name in the table is its length.
+#[derive(Clone, Copy)]
+struct Named(&'static str);
+
+impl std::fmt::Display for Named {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} bytes", self.0.len())
+    }
+}
+
 /// Scanning, then Via, From, To, Call-ID, CSeq, Request-URI and Contact, typed.
-#[divan::bench]
-fn invite_ours(bencher: divan::Bencher) {
-    let datagram = Bytes::from_static(INVITE.as_bytes());
+#[divan::bench(args = [INVITE, LARGE_INVITE].map(Named))]
+fn invite_ours(bencher: divan::Bencher, invite: Named) {
+    let datagram = Bytes::from_static(invite.0.as_bytes());
     bencher.bench(|| {
         let message = Message::scan(black_box(datagram.clone())).expect("a message");
         let envelope = Envelope::read(&message).expect("well formed");
@@ -50,11 +92,11 @@ fn invite_ours(bencher: divan::Bencher) {
 }
 
 /// The same with `rsip`. Its URIs cannot hold `*`.
-#[divan::bench]
-fn invite_rsip(bencher: divan::Bencher) {
+#[divan::bench(args = [INVITE, LARGE_INVITE].map(Named))]
+fn invite_rsip(bencher: divan::Bencher, invite: Named) {
     use rsip::headers::ToTypedHeader;
     use rsip::message::HeadersExt;
-    let text = INVITE.replace("*2363", "2363");
+    let text = invite.0.replace("*2363", "2363");
     bencher.bench(|| {
         let request = rsip::Request::try_from(black_box(text.as_bytes())).expect("a request");
         let via = request.via_header().expect("Via").typed().expect("well formed");

@@ -64,8 +64,7 @@ impl<'a> Envelope<'a> {
 fn read_vias(message: &Message) -> Result<Via<'_>, Fault> {
     let mut values = message.values(Name::Via);
     let first = values.next().ok_or(Fault::Missing(Name::Via))?;
-    let via = Via::parse(first)?;
-    let mut hops = Via::count(first)?;
+    let (via, mut hops) = Via::parse_all(first)?;
     // Lower hops are the proxies' business and only copied (RFC 4475 §3.1.1.10), but their number is bounded.
     for value in values {
         hops += 1 + value.iter().filter(|&&byte| byte == b',').count();
@@ -97,10 +96,13 @@ impl<'a> ResponseEnvelope<'a> {
         }
         let mut vias = message.values(Name::Via);
         let value = vias.next()?;
-        let single = vias.next().is_none() && Via::count(value) == Ok(1);
+        let (via, hops) = Via::parse_all(value).ok()?;
+        if hops > 1 || vias.next().is_some() {
+            return None;
+        }
         Some(Self {
             status,
-            via: Via::parse(value).ok().filter(|_| single)?,
+            via,
             to: Address::parse(Name::To, message.value(Name::To)?).ok()?,
             cseq: CSeq::parse(message.value(Name::CSeq)?).ok()?,
         })

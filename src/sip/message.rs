@@ -13,6 +13,8 @@ use super::method::Method;
 pub const MESSAGE_SIZE_MAX: usize = 65_535;
 /// Most header lines of a message.
 pub const HEADERS_MAX: usize = 256;
+/// Header lines that there is room for at once.
+const HEADERS_USUAL: usize = 24;
 /// Most Via hops of a message: each costs a copy in every response.
 pub const VIAS_MAX: usize = 70;
 
@@ -101,6 +103,10 @@ pub struct Message {
     bytes: Bytes,
     start: Start,
     fields: Vec<Field>,
+    /// Behind which number of fields the first of each name stands; 0: there is none.
+    firsts: [u16; Name::COUNT],
+    /// The first name that may stand once and came again.
+    repeated: Option<Name>,
     body: Span,
     fault: Option<Fault>,
 }
@@ -139,7 +145,8 @@ impl Message {
             }
         };
         let (start, mut fault) = read_start_line(&datagram, first)?;
-        let mut fields: Vec<Field> = Vec::with_capacity(16);
+        let mut fields: Vec<Field> = Vec::with_capacity(HEADERS_USUAL);
+        let (mut firsts, mut repeated) = ([0; Name::COUNT], None);
         let mut ended = false;
         while let Some(line) = lines.next() {
             let text = line.of(&datagram);
@@ -158,7 +165,14 @@ impl Message {
                     break;
                 }
                 Some(_) => match read_field(text, line.start) {
-                    Some(field) => fields.push(field),
+                    Some(field) => {
+                        fields.push(field);
+                        match &mut firsts[field.name as usize] {
+                            first @ 0 => *first = fields.len() as u16, // HEADERS_MAX at most
+                            _ if field.name.is_single() => repeated = repeated.or(Some(field.name)),
+                            _ => {}
+                        }
+                    }
                     None => fault = fault.or(Some(Fault::HeaderLine)),
                 },
             }
@@ -170,7 +184,7 @@ impl Message {
             fault = Some(Fault::TooLarge);
         }
         let body = Span { start: lines.at.min(datagram.len()), end: datagram.len() };
-        let mut message = Self { bytes: datagram, start, fields, body, fault };
+        let mut message = Self { bytes: datagram, start, fields, firsts, repeated, body, fault };
         message.cut_body();
         Some(message)
     }
@@ -214,24 +228,25 @@ impl Message {
     /// The first value of this header, without white space at its ends.
     #[must_use]
     pub fn value(&self, name: Name) -> Option<&[u8]> {
-        self.values(name).next()
+        self.since_first(name).first().map(|field| trim(field.value.of(&self.bytes)))
     }
 
     /// The values of all lines of this header, top down.
     pub fn values(&self, name: Name) -> impl Iterator<Item = &[u8]> {
-        self.fields.iter().filter(move |field| field.name == name).map(|field| trim(field.value.of(&self.bytes)))
+        let fields = self.since_first(name).iter().filter(move |field| field.name == name);
+        fields.map(|field| trim(field.value.of(&self.bytes)))
+    }
+
+    /// The fields from the first of this name on.
+    fn since_first(&self, name: Name) -> &[Field] {
+        let before = usize::from(self.firsts[name as usize]).checked_sub(1);
+        before.and_then(|before| self.fields.get(before..)).unwrap_or_default()
     }
 
     /// The first header that may stand once and stands more often.
     #[must_use]
     pub fn repeated(&self) -> Option<Name> {
-        let mut seen = 0_u32;
-        self.fields.iter().map(|field| field.name).filter(|name| name.is_single()).find(|&name| {
-            let bit = 1 << (name as u32);
-            let again = seen & bit != 0;
-            seen |= bit;
-            again
-        })
+        self.repeated
     }
 
     /// All of it, as it came.
@@ -295,12 +310,12 @@ impl<'a> Lines<'a> {
     pub(super) fn next(&mut self) -> Option<Span> {
         let rest = self.bytes.get(self.at..).filter(|rest| !rest.is_empty())?;
         let start = self.at;
-        let Some(length) = rest.iter().position(|&byte| byte == b'\n') else {
+        let Some(length) = memchr::memchr(b'\n', rest) else {
             self.at = self.bytes.len();
             return Some(Span { start, end: self.bytes.len() });
         };
         self.at = start + length + 1;
-        let carriage_return = rest.get(..length).is_some_and(|line| line.ends_with(b"\r"));
+        let carriage_return = rest.get(..length).is_some_and(|line| line.last() == Some(&b'\r'));
         Some(Span { start, end: start + length - usize::from(carriage_return) })
     }
 }
@@ -318,7 +333,7 @@ fn read_start_line(bytes: &[u8], line: Span) -> Option<(Start, Option<Fault>)> {
             None,
         ));
     }
-    if !text.windows(4).any(|window| window == b"SIP/") {
+    if !text.ends_with(VERSION) && !text.windows(4).any(|window| window == b"SIP/") {
         return None;
     }
     let first = text.iter().position(|&byte| byte == b' ')?;
@@ -349,11 +364,13 @@ fn more_digits(status: &[u8]) -> bool {
 /// Reads a header line that begins at `start`; `None` without a colon, or with a name that is no token.
 pub(super) fn read_field(line: &[u8], start: usize) -> Option<Field> {
     let colon = line.iter().position(|&byte| byte == b':')?;
-    let name = trim(line.get(..colon)?);
-    if name.is_empty() || !name.iter().copied().all(is_token) {
+    let text = trim(line.get(..colon)?);
+    let name = Name::of(text);
+    // The names that we know are tokens.
+    if name == Name::Other && (text.is_empty() || !text.iter().copied().all(is_token)) {
         return None;
     }
-    Some(Field { name: Name::of(name), value: Span { start: start + colon + 1, end: start + line.len() } })
+    Some(Field { name, value: Span { start: start + colon + 1, end: start + line.len() } })
 }
 
 #[cfg(test)]

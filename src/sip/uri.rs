@@ -73,13 +73,13 @@ impl<'a> Uri<'a> {
     /// # Errors
     /// [`BadUri`] for white space or angle brackets anywhere, no scheme, and a SIP URI without a host or with a bad port.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, BadUri> {
-        if bytes.iter().any(|&byte| byte <= b' ' || byte == 0x7f || matches!(byte, b'<' | b'>' | b'"')) {
-            return Err(BadUri("white space, control, quote or bracket in URI"));
-        }
-        let (scheme, rest) = split_once(bytes, b':').ok_or(BadUri("URI without scheme"))?;
-        let scheme = Scheme::parse(scheme).ok_or(BadUri("bad URI scheme"))?;
+        let marks = Marks::find(bytes)?;
+        let scheme =
+            marks.scheme.and_then(|colon| bytes.split_at_checked(colon)).ok_or(BadUri("URI without scheme"))?;
+        let (scheme, rest) =
+            (Scheme::parse(scheme.0).ok_or(BadUri("bad URI scheme"))?, scheme.1.get(1..).unwrap_or_default());
         match scheme {
-            Scheme::Sip | Scheme::Sips => Self::parse_sip(scheme, rest),
+            Scheme::Sip | Scheme::Sips => Self::parse_sip(scheme, bytes, marks),
             Scheme::Tel => {
                 let (number, parameters) = split_once(rest, b';').unwrap_or((rest, b""));
                 if number.is_empty() {
@@ -95,22 +95,26 @@ impl<'a> Uri<'a> {
         Self { scheme, user: Some(user), user_parameters: b"", host: None, port: None, parameters: b"", headers: b"" }
     }
 
-    fn parse_sip(scheme: Scheme<'a>, rest: &'a [u8]) -> Result<Self, BadUri> {
-        // `;`, `?` and `/` may stand in a user part, `@` nowhere behind it unescaped: the first `@` ends it (RFC 4475 §3.1.1.9).
-        let (user_info, rest) = match split_once(rest, b'@') {
-            Some((b"", _)) => return Err(BadUri("empty user part")),
-            Some((user_info, rest)) => (Some(user_info), rest),
-            None => (None, rest),
-        };
-        let user = user_info.map(|info| split_once(info, b';').unwrap_or((info, b"")));
-        let (rest, headers) = split_once(rest, b'?').unwrap_or((rest, b""));
-        let (host_port, parameters) = split_once(rest, b';').unwrap_or((rest, b""));
-        let (host, port) = parse_host_port(host_port).ok_or(BadUri("bad host or port in URI"))?;
-        let (user, user_parameters) = match user {
-            // The password is never used, and never logged.
-            Some((user, parameters)) => (Some(split_once(user, b':').map_or(user, |(user, _)| user)), parameters),
+    fn parse_sip(scheme: Scheme<'a>, bytes: &'a [u8], marks: Marks) -> Result<Self, BadUri> {
+        let part = |from: usize, to: usize| bytes.get(from..to).unwrap_or_default();
+        let begin = marks.scheme.map_or(0, |colon| colon + 1);
+        let user_info = marks.at.map(|at| part(begin, at));
+        if user_info.is_some_and(<[u8]>::is_empty) {
+            return Err(BadUri("empty user part"));
+        }
+        let host = marks.at.map_or(begin, |at| at + 1);
+        let headers = marks.headers.unwrap_or(bytes.len());
+        let parameters = marks.parameters.unwrap_or(headers);
+        let (host, port) = parse_host_port(part(host, parameters)).ok_or(BadUri("bad host or port in URI"))?;
+        let (user, user_parameters) = match user_info {
+            Some(info) => {
+                let (user, parameters) = split_once(info, b';').unwrap_or((info, b""));
+                // The password is never used, and never logged.
+                (Some(split_once(user, b':').map_or(user, |(user, _)| user)), parameters)
+            }
             None => (None, &b""[..]),
         };
+        let (parameters, headers) = (part(parameters + 1, headers), part(headers + 1, bytes.len()));
         Ok(Self { scheme, user, user_parameters, host: Some(host), port, parameters, headers })
     }
 
@@ -142,6 +146,54 @@ impl<'a> Uri<'a> {
             .collect()
     }
 }
+
+/// Where the parts of a SIP URI meet, found in one pass.
+#[derive(Clone, Copy, Default)]
+struct Marks {
+    /// The first colon.
+    scheme: Option<usize>,
+    /// The first `@` behind it. `;`, `?` and `/` may stand in a user part, `@` nowhere behind it unescaped: the first `@` ends it
+    /// (RFC 4475 §3.1.1.9).
+    at: Option<usize>,
+    /// The first `;` behind that, unless `?` comes before.
+    parameters: Option<usize>,
+    /// The first `?`.
+    headers: Option<usize>,
+}
+
+impl Marks {
+    fn find(bytes: &[u8]) -> Result<Self, BadUri> {
+        let mut marks = Self::default();
+        for (at, &byte) in bytes.iter().enumerate() {
+            if !SPECIAL[usize::from(byte)] {
+                continue;
+            }
+            match byte {
+                b':' => marks.scheme = marks.scheme.or(Some(at)),
+                b'@' if marks.scheme.is_some() && marks.at.is_none() => {
+                    marks = Self { scheme: marks.scheme, at: Some(at), ..Self::default() };
+                }
+                b'@' => {}
+                b';' if marks.headers.is_none() => marks.parameters = marks.parameters.or(Some(at)),
+                b';' => {}
+                b'?' => marks.headers = marks.headers.or(Some(at)),
+                _ => return Err(BadUri("white space, control, quote or bracket in URI")),
+            }
+        }
+        Ok(marks)
+    }
+}
+
+/// Which bytes of a URI part it, or may not stand in it, looked up.
+static SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 0x80 {
+        table[byte as usize] = byte <= b' ' || matches!(byte, b':' | b'@' | b';' | b'?' | b'<' | b'>' | b'"' | 0x7f);
+        byte += 1;
+    }
+    table
+};
 
 impl<'a> Scheme<'a> {
     fn parse(bytes: &'a [u8]) -> Option<Self> {
@@ -180,13 +232,39 @@ pub fn parse_host_port(bytes: &[u8]) -> Option<(Host<'_>, Option<u16>)> {
 
 fn parse_host_name(name: &[u8]) -> Option<Host<'_>> {
     // `_` is no legal host character, yet machine names with it are common on private networks.
-    let legal = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    if name.is_empty() || !name.iter().all(legal) {
+    let legal = |byte: u8| HOST[usize::from(byte)];
+    let last = *name.last()?;
+    if !name.iter().copied().all(legal) {
         return None;
     }
-    let address = std::str::from_utf8(name).ok()?.parse().ok();
+    // A literal ends with a digit; few names do.
+    let address = if last.is_ascii_digit() { ipv4(name) } else { None };
     Some(address.map_or(Host::Name(name), Host::V4))
 }
+
+/// Four decimal numbers up to 255 without leading zeros.
+fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+    let mut octets = [0_u8; 4];
+    let mut parts = text.split(|&byte| byte == b'.');
+    for octet in &mut octets {
+        *octet = match parts.next()? {
+            [b'0', _, ..] => return None,
+            digits => decimal(digits)?,
+        };
+    }
+    parts.next().is_none().then(|| octets.into())
+}
+
+/// Which bytes stand in a host's name or IPv4 literal, looked up.
+static HOST: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 0x80 {
+        table[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        byte += 1;
+    }
+    table
+};
 
 /// The `name[=value]` pairs between semicolons; a missing value is empty.
 pub fn parameters(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {

@@ -49,11 +49,7 @@ impl<'a> Address<'a> {
         cursor.skip_lws();
         let (display, bracketed) = read_display(cursor)?;
         let uri_text = if bracketed {
-            let inner = cursor.take_while(|byte| byte != b'>');
-            if !cursor.take(b'>') {
-                return Err("angle bracket never closed");
-            }
-            inner
+            cursor.take_until(b'>').ok_or("angle bracket never closed")?
         } else {
             // Without brackets `;`, `?` and `,` do not belong to the URI (RFC 3261 §20).
             cursor.take_while(|byte| !is_lws(byte) && !matches!(byte, b';' | b',' | b'?' | b'>'))

@@ -1,7 +1,7 @@
 //! Call-ID (RFC 3261 §20.8): compared byte for byte, kept as it came.
 
 use super::{Malformed, Name};
-use crate::sip::cursor::{is_lws, trim};
+use crate::sip::cursor::trim;
 
 /// Reads a Call-ID: `word [ "@" word ]`, which is any run of visible characters.
 ///
@@ -9,7 +9,7 @@ use crate::sip::cursor::{is_lws, trim};
 /// [`Malformed`] when it is empty or has white space or a control byte inside.
 pub fn parse(value: &[u8]) -> Result<&[u8], Malformed> {
     let call_id = trim(value);
-    let broken = call_id.is_empty() || call_id.iter().any(|&byte| is_lws(byte) || byte < b' ');
+    let broken = call_id.is_empty() || call_id.iter().any(|&byte| byte <= b' ');
     if broken { Err(Malformed { header: Name::CallId, what: "empty or with blanks" }) } else { Ok(call_id) }
 }
 

@@ -76,10 +76,14 @@ pub enum Name {
 }
 
 impl Name {
+    /// How many there are.
+    pub const COUNT: usize = Self::Other as usize + 1;
+
     /// Reads a name.
     #[must_use]
     pub fn of(name: &[u8]) -> Self {
-        let is = |long: &str| name.eq_ignore_ascii_case(long.as_bytes());
+        // As most write it is compared at once, as some do byte for byte.
+        let is = |long: &str| name == long.as_bytes() || name.eq_ignore_ascii_case(long.as_bytes());
         // The length decides first: a message has a dozen names to look up, and most lengths leave one candidate.
         match name.len() {
             1 => match name {

@@ -12,10 +12,24 @@ impl<'a> Parameters<'a> {
     /// # Errors
     /// A text for an empty or broken parameter (`;;`) and for a value without closing quote.
     pub fn parse(cursor: &mut Cursor<'a>) -> Result<Self, &'static str> {
+        Self::parse_each(cursor, |_, _, _| ())
+    }
+
+    /// The same, and tells of each parameter: its name, its value, and the offset behind the name. A header that every message has
+    /// need not look for its parameters again.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_each(
+        cursor: &mut Cursor<'a>,
+        mut each: impl FnMut(&'a [u8], Option<&'a [u8]>, usize),
+    ) -> Result<Self, &'static str> {
         let text = cursor.rest();
         let start = cursor.offset();
         while cursor.take_separator(b';') {
-            read_parameter(cursor)?;
+            let name_at = cursor.offset();
+            let (name, value) = read_parameter(cursor)?;
+            each(name, value, name_at + name.len());
         }
         Ok(Self(text.get(..cursor.offset() - start).unwrap_or_default()))
     }

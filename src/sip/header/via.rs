@@ -40,20 +40,20 @@ impl<'a> Via<'a> {
         Self::read(&mut cursor).map_err(|what| Malformed { header: Name::Via, what })
     }
 
-    /// Counts the hops of a Via header's value, reading each.
+    /// Reads all hops of a Via header's value: the first, and how many there are.
     ///
     /// # Errors
     /// [`Malformed`] when any hop breaks the grammar.
-    pub fn count(value: &'a [u8]) -> Result<usize, Malformed> {
+    pub fn parse_all(value: &'a [u8]) -> Result<(Self, usize), Malformed> {
+        let read = |cursor: &mut Cursor<'a>| Self::read(cursor).map_err(|what| Malformed { header: Name::Via, what });
         let mut cursor = Cursor::new(value);
-        let mut hops = 0;
-        loop {
-            Self::read(&mut cursor).map_err(|what| Malformed { header: Name::Via, what })?;
+        let first = read(&mut cursor)?;
+        let mut hops = 1;
+        while cursor.take_separator(b',') {
+            read(&mut cursor)?;
             hops += 1;
-            if !cursor.take_separator(b',') {
-                return Ok(hops);
-            }
         }
+        Ok((first, hops))
     }
 
     fn read(cursor: &mut Cursor<'a>) -> Result<Self, &'static str> {
@@ -74,22 +74,29 @@ impl<'a> Via<'a> {
         let (host, port) = read_sent_by(cursor)?;
         let start = cursor.rest();
         let offset = cursor.offset();
-        let parameters = Parameters::parse(cursor)?;
+        // Of several parameters of one name the first counts.
+        let (mut branch, mut rport) = (None, None);
+        let parameters = Parameters::parse_each(cursor, |name, value, end| {
+            if name.eq_ignore_ascii_case(b"branch") {
+                branch.get_or_insert(value);
+            } else if name.eq_ignore_ascii_case(b"rport") {
+                rport.get_or_insert((value, end));
+            }
+        })?;
         let end = cursor.offset();
         if !matches!(cursor.peek(), None | Some(b',')) {
             return Err("text behind the parameters");
         }
         let consumed = start.get(..end - offset).unwrap_or_default();
         let trailing = consumed.iter().rev().take_while(|&&byte| is_lws(byte)).count();
-        let rport = (parameters.get("rport") == Some(None)).then(|| rport_offset(consumed)).flatten();
         Ok(Self {
             transport,
             host,
             port,
-            branch: parameters.value("branch"),
+            branch: branch.flatten(),
             parameters,
             end: end - trailing,
-            rport: rport.map(|at| offset + at),
+            rport: rport.filter(|(value, _)| value.is_none()).map(|(_, end)| end),
         })
     }
 
@@ -171,21 +178,6 @@ fn read_sent_by<'a>(cursor: &mut Cursor<'a>) -> Result<(Host<'a>, Option<u16>), 
     Ok((host, port))
 }
 
-/// Finds where the name of the valueless `rport` ends; `parameters` is the text that [`Parameters`] checked.
-fn rport_offset(parameters: &[u8]) -> Option<usize> {
-    let mut cursor = Cursor::new(parameters);
-    while cursor.take_separator(b';') {
-        let name = cursor.token()?;
-        if name.eq_ignore_ascii_case(b"rport") {
-            return Some(cursor.offset());
-        }
-        if cursor.take_separator(b'=') && cursor.quoted().is_none() {
-            cursor.take_while(|byte| !is_lws(byte) && byte != b';');
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,7 +206,7 @@ mod tests {
         assert_eq!(via.host.address(), Some("192.0.2.2".parse().unwrap()));
         assert_eq!((via.transport, via.branch), (&b"UDP"[..], Some(&b"390skdjuw"[..])));
         assert!(!via.has_unique_branch());
-        assert_eq!(Via::count(value), Ok(2));
+        assert_eq!(Via::parse_all(value).map(|(_, hops)| hops), Ok(2));
     }
 
     /// RFC 3581 §4.
@@ -297,6 +289,6 @@ mod tests {
         ] {
             assert!(Via::parse(value.as_bytes()).is_err(), "{value}");
         }
-        assert!(Via::count(b"SIP/2.0/UDP a, ;").is_err());
+        assert!(Via::parse_all(b"SIP/2.0/UDP a, ;").is_err());
     }
 }
