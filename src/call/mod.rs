@@ -29,6 +29,7 @@ use crate::sdp::{self, Local, Negotiated, Offer, Offered, Terms};
 use crate::sip::{EndCause, Rejection};
 
 pub mod action;
+mod path;
 mod playback;
 pub mod record;
 mod recording;
@@ -38,9 +39,9 @@ pub use action::{Action, Event};
 pub use record::{CallRecord, PathEntry};
 pub use tenant::Tenant;
 
-use recording::Recording;
-
+use path::Path;
 use playback::Playback;
+use recording::Recording;
 
 /// Lines of path that a record holds at most; a longer call keeps its first ones and says so.
 pub const PATH_LINES_MAX: usize = 500;
@@ -94,6 +95,7 @@ pub struct Call {
     recorded: bool,
     /// When the stage became `Closing`.
     closing_since: Option<Instant>,
+    path: Path,
     record: Box<CallRecord>,
 }
 
@@ -229,6 +231,7 @@ impl Call {
             recording,
             recorded: false,
             closing_since: None,
+            path: Path::default(),
             record,
         })
     }
@@ -356,7 +359,7 @@ impl Call {
             && let Some(play) = self.playback.take_overdue(now.instant)
         {
             warn!("a media worker did not report the end of a prompt: the flow goes on without it");
-            self.note(now, "media", "the end of what played was not reported: the flow goes on".into());
+            self.note(now, "media", "the end of what played was not reported: the flow goes on");
             self.tell_flow(now, flow::Event::Played(play), out);
         } else if self.flow == Part::Running {
             let mut actions = Vec::new();
@@ -519,7 +522,7 @@ impl Call {
         self.record.answered = Some(now.wall);
         self.recording.answered(out);
         info!("answered");
-        self.note(now, "sip", "answered".into());
+        self.note(now, "sip", "answered");
         // From here on the caller can hear us, and should be heard.
         if let Some(agreed) = self.agreed.as_deref() {
             out.push(Action::Retarget(self.leg_settings(now, agreed)));
@@ -530,7 +533,7 @@ impl Call {
     /// The flow waits while the far end holds, in a call that began so from its answer on.
     fn begin_hold(&mut self, now: Now, out: &mut Vec<Action>) {
         if self.playback.held_since().is_some() {
-            self.note(now, "sip", "the far end holds the call: the flow waits".into());
+            self.note(now, "sip", "the far end holds the call: the flow waits");
             self.tell_flow(now, flow::Event::Held, out);
         }
     }
@@ -617,7 +620,7 @@ impl Call {
         match answer.map(|answer| offered.read_answer(&answer)) {
             Some(Ok(negotiated)) => self.retarget(now, negotiated, out),
             Some(Err(error)) => self.note(now, "sip", format!("re-INVITE: the answer cannot be used: {error}")),
-            None => self.note(now, "sip", "re-INVITE: the ACK brought no answer to our offer".into()),
+            None => self.note(now, "sip", "re-INVITE: the ACK brought no answer to our offer"),
         }
     }
 
@@ -780,18 +783,19 @@ impl Call {
         }
         self.record.recording = self.recording.report();
         self.record.ended = now.wall;
-        out.push(Action::Record(self.record.clone()));
+        out.push(Action::Record(Box::new(CallRecord { path: self.path.entries(), ..(*self.record).clone() })));
     }
 
-    fn note(&mut self, now: Now, place: &str, what: String) {
+    fn note(&mut self, now: Now, place: &str, what: impl AsRef<str>) {
+        let what = what.as_ref();
         let at_ms = now.instant.saturating_duration_since(self.began.instant).as_millis();
         let at_ms = u64::try_from(at_ms).unwrap_or(u64::MAX);
         debug!(step = %place, "{what}");
-        match self.record.path.len() {
-            0..PATH_LINES_MAX => self.record.path.push(PathEntry { at_ms, place: place.into(), what }),
+        match self.path.len() {
+            0..PATH_LINES_MAX => self.path.push(at_ms, place, what),
             PATH_LINES_MAX => {
                 let what = format!("the path is longer than {PATH_LINES_MAX} lines: the rest is not kept");
-                self.record.path.push(PathEntry { at_ms, place: "call".into(), what });
+                self.path.push(at_ms, "call", &what);
             }
             _ => {}
         }

@@ -48,7 +48,8 @@ pub struct Exchange {
     limits: Limits,
     ids: Ids,
     trunks: Trunks,
-    calls: BTreeMap<LegId, Line>,
+    /// Boxed: calls come in the order of their legs, which leaves a tree's nodes half empty.
+    calls: BTreeMap<LegId, Box<Line>>,
     /// One entry for each call that waits for a moment.
     timers: BTreeSet<(Instant, LegId)>,
     /// Buffers kept between inputs.
@@ -407,7 +408,7 @@ impl Exchange {
         }
         let span = info_span!("call", call = %call.key(), leg = leg.0);
         span.in_scope(|| info!(%peer, "offered"));
-        self.calls.insert(leg, Line { call, source: (peer, standing), span, wake: None });
+        self.calls.insert(leg, Box::new(Line { call, source: (peer, standing), span, wake: None }));
         self.with_call(now, leg, |call, actions| call.begin(now, invitation.offer, actions));
     }
 
@@ -443,7 +444,7 @@ impl Exchange {
                 out.push(Output::Request { leg, id, request, timeout });
             }
             call::Action::Record(record) => {
-                if let Some(Line { wake, source: (peer, standing), .. }) = self.calls.remove(&leg) {
+                if let Some(Line { wake, source: (peer, standing), .. }) = self.calls.remove(&leg).map(|line| *line) {
                     self.guard.end_call(&peer, standing);
                     if let Some(at) = wake {
                         self.timers.remove(&(at, leg));
