@@ -34,8 +34,8 @@ use crate::audio::Frame;
 use crate::dtmf::{Digit, Road};
 use crate::ids::{LegId, PlayId};
 use crate::media::{
-    CONTROL_LENGTH_MAX, ControlPacket, Event, Leg, LegSettings, MAX_PACKET, Overload, RecordingChange, Segment, Switch,
-    Switchboard,
+    CONTROL_LENGTH_MAX, ControlPacket, Event, Leg, LegSettings, MAX_PACKET, Overload, RecordingChange,
+    Segment, Switch, Switchboard,
 };
 use crate::rtp::RtcpPath;
 
@@ -715,20 +715,28 @@ impl Desk {
     /// Gives a leg its turn and passes its events on. False when it panicked: that costs this leg, not the others.
     fn serve(&mut self, seat: &mut Seat, turn: impl FnOnce(&mut Seat, &mut Self)) -> bool {
         let turned = catch_unwind(AssertUnwindSafe(|| turn(seat, self)));
-        for event in self.events.drain(..) {
-            if let Event::Digit(digit, road) = event {
-                self.switchboard.pass_key(seat.id, digit, |leg, digit| self.keys.push((leg, digit, road)));
-            }
-            if matches!(&event, Event::OneWay(found) if found.is_fault()) {
-                self.counters.one_way.fetch_add(1, Ordering::Relaxed);
-            }
-            (self.tell)((seat.id, event));
+        // Most turns have nothing to tell.
+        if !self.events.is_empty() || !self.others.is_empty() {
+            self.pass_on(seat.id);
         }
-        self.others.drain(..).for_each(&self.tell);
         if turned.is_err() {
             tracing::error!(leg = seat.id.0, "a media leg panicked and is closed");
         }
         turned.is_ok()
+    }
+
+    /// Passes on what a leg's turn has brought.
+    fn pass_on(&mut self, leg: LegId) {
+        for event in self.events.drain(..) {
+            if let Event::Digit(digit, road) = event {
+                self.switchboard.pass_key(leg, digit, |other, digit| self.keys.push((other, digit, road)));
+            }
+            if matches!(&event, Event::OneWay(found) if found.is_fault()) {
+                self.counters.one_way.fetch_add(1, Ordering::Relaxed);
+            }
+            (self.tell)((leg, event));
+        }
+        self.others.drain(..).for_each(&self.tell);
     }
 
     fn dismiss(&mut self, seat: &Seat) {

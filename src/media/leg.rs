@@ -218,8 +218,11 @@ impl Leg {
     /// address to send to. A play goes on meanwhile, as it would be heard.
     pub fn tick(&mut self, now: Instant, packet: &mut [u8; MAX_PACKET], out: &mut Vec<Event>) -> Option<usize> {
         self.source.handle_time(now);
-        self.report_silence(now, out);
-        self.look_for_one_way(now, out);
+        let quiet = now.saturating_duration_since(self.heard);
+        self.report_silence(quiet, out);
+        if quiet >= one_way::QUIET_MAX {
+            self.look_for_one_way(now, out);
+        }
         if let Some(hearing) = &mut self.hearing {
             let (presses, digits) = (&self.presses, &mut self.digits);
             hearing.tick(now, |digit| {
@@ -526,8 +529,9 @@ impl Leg {
         }
     }
 
+    /// Nothing has been heard for [`one_way::QUIET_MAX`] at least.
     fn look_for_one_way(&mut self, now: Instant, out: &mut Vec<Event>) {
-        if self.is_unheard || now.saturating_duration_since(self.heard) < one_way::QUIET_MAX {
+        if self.is_unheard {
             return;
         }
         let stopped = self.reception.packets() > 0;
@@ -597,8 +601,7 @@ impl Leg {
         Some(ControlPacket { length, destination, is_multiplexed: self.control.is_multiplexed() })
     }
 
-    fn report_silence(&mut self, now: Instant, out: &mut Vec<Event>) {
-        let quiet = now.saturating_duration_since(self.heard);
+    fn report_silence(&mut self, quiet: Duration, out: &mut Vec<Event>) {
         if !self.silence_reported && self.settings.silent_after.is_some_and(|limit| quiet >= limit) {
             self.silence_reported = true;
             out.push(Event::Silent);
