@@ -29,12 +29,13 @@ use super::batch::{Arrivals, Outbox};
 use super::recordings::Recording;
 use super::rtcp_socket::{RtcpSockets, Whose};
 use super::rtp_socket::{DATAGRAM_LENGTH_MAX, Inbox, RtpSocket};
+use super::scheduling::{MEDIA_TURN, ask_for_short_turns};
 use super::shared_socket::{self, SharedSocket};
 use crate::audio::Frame;
 use crate::dtmf::{Digit, Road};
 use crate::ids::{LegId, PlayId};
 use crate::media::{
-    CONTROL_LENGTH_MAX, ControlPacket, Event, Leg, LegSettings, MAX_PACKET, Overload, RecordingChange,
+    CONTROL_LENGTH_MAX, ControlPacket, Event, Leg, LegSettings, MAX_PACKET, ON_TIME_MAX, Overload, RecordingChange,
     Segment, Switch, Switchboard,
 };
 use crate::rtp::RtcpPath;
@@ -235,7 +236,7 @@ impl MediaWorker {
         self.counters.legs.load(Ordering::Relaxed)
     }
 
-    /// Milliseconds that came more than one too late since the start: the machine is overloaded, or was asleep.
+    /// Milliseconds that came later than [`ON_TIME_MAX`] since the start: the machine is overloaded, or was asleep.
     #[must_use]
     pub fn late_ticks(&self) -> u64 {
         self.counters.late_ticks.load(Ordering::Relaxed)
@@ -365,6 +366,7 @@ impl Worker {
     }
 
     fn run(mut self, commands: &Receiver<Command>) {
+        ask_for_short_turns(MEDIA_TURN);
         let mut slot = 0;
         let mut due = Instant::now();
         loop {
@@ -411,7 +413,7 @@ impl Worker {
             std::thread::sleep(early);
             now = Instant::now();
         }
-        let late = now.saturating_duration_since(*due) > SLOT;
+        let late = now.saturating_duration_since(*due) > ON_TIME_MAX;
         if late {
             self.desk.counters.late_ticks.fetch_add(1, Ordering::Relaxed);
         }
@@ -899,7 +901,7 @@ mod tests {
         let now = due + Duration::from_millis(101);
         assert_eq!(catch_up_from(due, now), now, "more is left out");
         let (mut worker, _reports) = worker(0);
-        worker.wait_until(&mut (due - Duration::from_millis(2)));
+        worker.wait_until(&mut (due - ON_TIME_MAX - SLOT));
         assert_eq!(worker.desk.counters.late_ticks.load(Ordering::Relaxed), 1);
     }
 

@@ -26,6 +26,7 @@ pub mod refusal_text;
 pub mod registrations;
 pub mod rtcp_socket;
 pub mod rtp_socket;
+pub mod scheduling;
 pub mod secret_key;
 pub mod serving;
 pub mod shared_ports;

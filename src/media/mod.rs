@@ -28,7 +28,7 @@ pub use leg::{ControlPacket, FRAME_SAMPLES, Leg, MAX_PACKET};
 pub use listener::Listener;
 pub use mixer::Mixer;
 pub use one_way::{FarSays, OneWay, Unheard};
-pub use overload::{LEGS_MIN, Overload};
+pub use overload::{LEGS_MIN, ON_TIME_MAX, Overload};
 pub use quality::{Mos, Quality, RoundTrip, StreamQuality};
 pub use recorder::Recorder;
 pub use speaking::Music;

@@ -8,8 +8,15 @@
 //! ```
 //!
 //! A far end's buffer takes a packet that comes a few milliseconds late; a worker that is late all the time makes every call
-//! stutter. So new calls are refused while the old ones are still well. Lateness under a handful of legs is no work of theirs:
-//! the machine is busy otherwise, and refusing calls would not mend it.
+//! stutter. So new calls are refused while the old ones are still well. Up to [`ON_TIME_MAX`] nobody hears anything: a thread that sets
+//! up calls on the same core costs a worker a millisecond or two now and then, while one with too much to do falls
+//! behind further and further. Lateness under a handful of legs is no work of theirs: the machine is busy otherwise, and refusing
+//! calls would not mend it.
+
+use std::time::Duration;
+
+/// How much later than its moment a millisecond may come and still be on time: what the spacing of packets may vary by.
+pub const ON_TIME_MAX: Duration = Duration::from_millis(3);
 
 /// The share in units of 2^-20.
 const ONE: u32 = 1 << 20;
