@@ -5,10 +5,20 @@ use std::path::Path;
 
 use super::server::{Audio, Server};
 
+/// Everybody on this machine is of a trunk with such audio.
 pub fn start(audio: Audio) -> Server {
+    start_with(&settings("127.0.0.0/8", audio))
+}
+
+/// Only 127.0.0.1 is of a trunk; who comes from elsewhere is a stranger.
+pub fn start_guarded() -> Server {
+    start_with(&settings("127.0.0.1", Audio::Own))
+}
+
+fn start_with(settings: &str) -> Server {
     let folder = std::env::temp_dir().join(format!("contesta-load-{}", std::process::id()));
     write_operator(&folder);
-    std::fs::write(folder.join("contesta.toml"), settings(audio)).unwrap();
+    std::fs::write(folder.join("contesta.toml"), settings).unwrap();
     let mut command = Server::on_core_0(std::env::var("CONTESTA").unwrap_or(env!("CARGO_BIN_EXE_contesta").into()));
     command.args(["run", "--sip", "127.0.0.1:0", "--json"]).env("CONTESTA_LOG", "error").current_dir(&folder);
     for name in ["data", "flows", "prompts"] {
@@ -20,8 +30,8 @@ pub fn start(audio: Audio) -> Server {
     })
 }
 
-fn settings(audio: Audio) -> String {
-    let trunk = "[[trunks]]\nname = \"banco\"\nsources = [\"127.0.0.0/8\"]\n";
+fn settings(sources: &str, audio: Audio) -> String {
+    let trunk = format!("[[trunks]]\nname = \"banco\"\nsources = [\"{sources}\"]\n");
     format!("[limits]\ncalls = 10000\n[rtp]\nports = [10000, 30000]\n{trunk}audio = \"{audio}\"\n")
 }
 

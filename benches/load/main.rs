@@ -4,6 +4,8 @@
 //!     cargo bench --bench load -- table                         the table of the README, about twenty minutes
 //!     cargo bench --bench load -- calls AUDIO CALLS ROUNDS SECONDS
 //!     cargo bench --bench load -- keys AUDIO CALLS ROUNDS SECONDS
+//!     cargo bench --bench load -- rate CALLS SECONDS            calls that begin and end at once, so many a second ([`rate`])
+//!     cargo bench --bench load -- flood INVITES SECONDS         50 calls a second of a trunk beside so many INVITEs of strangers
 //!
 //! A row is a server on core 0 and `contesta load` on core 1. The server is either the engine, whose callers hear a menu, or the
 //! `floor` ([`floor`]): it answers SIP, and then does nothing but the system calls that move the same packets. Both are measured
@@ -20,10 +22,13 @@
 
 mod engine;
 mod floor;
+mod rate;
 mod server;
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use rate::Rates;
 use serde_json::Value;
 
 use server::{Audio, Server};
@@ -49,6 +54,14 @@ fn main() {
                 keys(audio, 1_000, 1, 40);
             }
         }
+        [row @ ("rate" | "flood"), rest @ ..] => {
+            let number = |index: usize, default| rest.get(index).map_or(default, |text: &&str| text.parse().unwrap());
+            let (rate, lasts) = (number(0, 2_000), Duration::from_secs(number(1, 40).into()));
+            match *row {
+                "rate" => rate::run(&engine::start(Audio::Own), Rates { calls: rate, flood: 0, lasts }),
+                _ => rate::run(&engine::start_guarded(), Rates { calls: 50, flood: rate, lasts }),
+            }
+        }
         [row, audio, numbers @ ..] => {
             let audio = Audio::named(audio);
             let number = |index: usize, default| numbers.get(index).map_or(default, |text| text.parse().unwrap());
@@ -58,7 +71,7 @@ fn main() {
                 other => panic!("no row «{other}»: table, calls or keys"),
             }
         }
-        [other] => panic!("«{other}» alone is no row: table, or calls and keys with own or shared"),
+        [other] => panic!("«{other}» alone is no row: table, rate, flood, or calls and keys with own or shared"),
     }
 }
 

@@ -83,3 +83,14 @@ impl Drop for Server {
         }
     }
 }
+
+/// Puts this thread on core 1.
+#[expect(unsafe_code, reason = "affinity is not in std")]
+pub fn pin_to_core_1() {
+    // SAFETY: cpu_set_t is plain C data for which zeros are valid; it outlives the call.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(1, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set);
+    }
+}
