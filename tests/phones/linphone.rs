@@ -52,8 +52,18 @@ impl Drop for Followed {
     }
 }
 
+/// Ended however its test ends.
+struct Phone(Child);
+
+impl Drop for Phone {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
 /// A linphonec that plays files instead of a soundcard. `settings` go into its `[sip]`.
-fn linphonec(folder: &Path, settings: &str) -> (Child, ChildStdin, Printed) {
+fn linphonec(folder: &Path, settings: &str) -> (Phone, ChildStdin, Printed) {
     std::fs::create_dir_all(folder.join(".local/share/linphone")).unwrap();
     let file = folder.join("linphonerc");
     let text = format!(
@@ -71,7 +81,7 @@ fn linphonec(folder: &Path, settings: &str) -> (Child, ChildStdin, Printed) {
         .spawn()
         .expect("linphonec: scripts/test installs it");
     let (keys, printed) = (phone.stdin.take().unwrap(), Printed::of(phone.stdout.take().unwrap()));
-    (phone, keys, printed)
+    (Phone(phone), keys, printed)
 }
 
 #[test]
@@ -105,7 +115,7 @@ fn linphone_walks_the_menu_holds_and_comes_back() {
         press("terminate");
         log.1.until("ended cause=the far end hung up");
         press("quit");
-        phone.wait().unwrap();
+        phone.0.wait().unwrap();
     }
     let calls = engine.ask(&["calls", "list"]);
     let results = calls.as_array().unwrap().iter().map(|call| call["result"].as_str().unwrap());
