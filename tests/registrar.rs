@@ -14,6 +14,7 @@ use bytes::Bytes;
 use contesta::ids::Ids;
 use contesta::sip::digest::{Algorithm, Answers, Ha1, Login};
 use contesta::sip::envelope::Envelope;
+use contesta::sip::header::option_tags::SUPPORTED;
 use contesta::sip::message::Message;
 use contesta::sip::refusal::Refusal;
 use contesta::sip::registrar::{Account, Accounts, Answer, Gone, Offers, Registrar, Registration, Report, Settings};
@@ -280,7 +281,7 @@ fn nobody_registers_for_others_or_requires_what_is_not_spoken() {
     assert_eq!(desk.say(phone.peer, for_eva), (Answer::Refused(Refusal::Forbidden), vec![]));
     phone.headers = "Require: outbound, path\r\n".into();
     let text = phone.text("Contact: <sip:a@h>\r\n", "");
-    assert_eq!(desk.say(phone.peer, text).0, Answer::Refused(Refusal::BadExtension));
+    assert_eq!(desk.say(phone.peer, text).0, Answer::Refused(Refusal::BadExtension { supported: SUPPORTED }));
     assert!(desk.registrar.is_empty());
 }
 

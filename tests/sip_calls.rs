@@ -11,6 +11,8 @@ mod peer;
 mod provisional;
 #[path = "sip_calls/sessions.rs"]
 mod sessions;
+#[path = "sip_calls/transfers.rs"]
+mod transfers;
 
 use std::time::Duration;
 
@@ -330,7 +332,7 @@ fn order_and_identity_are_checked() {
         let actions = line.receive(stranger.request("BYE", 10, "b", "", ""));
         assert_eq!((statuses(&actions), events(&actions)), (vec![481], vec![]));
     }
-    assert_eq!(statuses(&line.receive(call.request("REFER", 11, "r", "", ""))), [405]);
+    assert_eq!(statuses(&line.receive(call.request("REFER", 11, "r", "", ""))), [403]);
     assert_eq!(statuses(&line.receive(call.request("DANCE", 12, "d", "", ""))), [501]);
     assert_eq!(statuses(&line.receive(call.request("OPTIONS", 13, "q", "Require: join\r\n", ""))), [420]);
     assert_eq!(line.agent.dialogs(), 1);

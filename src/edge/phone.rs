@@ -406,6 +406,9 @@ impl Phone {
                     | Event::Unchanged { .. }
                     | Event::Info { .. }
                     | Event::Ringing { .. }
+                    | Event::ReferAnswered { .. }
+                    | Event::ReferReported { .. }
+                    | Event::Referred { .. }
                     | Event::Registrar(_)
                     | Event::Responded { .. },
                 ) => {}

@@ -304,6 +304,12 @@ impl Exchange {
             sip::Event::Unchanged { leg, status } => (leg, call::Event::Unchanged(status)),
             sip::Event::Info { leg, content_type, body } => (leg, call::Event::Info { content_type, body }),
             sip::Event::Ended { leg, cause } => (leg, call::Event::Ended(cause)),
+            // Nobody may send a call anywhere but its flow. The user agent refuses it before it is asked (`Settings::transfers`).
+            sip::Event::Referred { leg, .. } => {
+                self.user_agent.refuse_referral(now.instant, leg, 603, &mut self.sip_actions);
+                return Some(leg);
+            }
+            sip::Event::ReferAnswered { .. } | sip::Event::ReferReported { .. } => return None,
             // It is answered when its flow says so, whatever the far end has heard of before.
             sip::Event::Acknowledged { .. } => return None,
             // The engine places no calls, so nothing rings or answers it.

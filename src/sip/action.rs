@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::ids::LegId;
+use crate::sip::header::replaces::Replaces;
 use crate::sip::registrar::Report;
 use crate::sip::transport::Peer;
 use crate::sip::user_agent::OutsideId;
@@ -73,6 +74,30 @@ pub enum Event {
         leg: LegId,
         /// 300 to 699; 503 when it could not be delivered.
         status: u16,
+    },
+    /// The far end wants the leg to call somebody else (RFC 3515): answer with `accept_referral` or `refuse_referral`. Whom it names is
+    /// the far end's word alone: nothing may be dialled from here but what policy allows.
+    Referred {
+        /// Which leg.
+        leg: LegId,
+        /// Whom to call.
+        referral: Box<Referral>,
+    },
+    /// The far end answered our REFER; from a 2xx on it reports what comes of it.
+    ReferAnswered {
+        /// Which leg.
+        leg: LegId,
+        /// 200 to 699; 408 when no answer came.
+        status: u16,
+    },
+    /// The far end reports what came of our REFER.
+    ReferReported {
+        /// Which leg.
+        leg: LegId,
+        /// The status of its call to the other one, 100 to 699.
+        status: u16,
+        /// Nothing more will be reported.
+        last: bool,
     },
     /// INFO within the dialog; already answered 200 when the body's type is one we know.
     Info {
@@ -189,6 +214,26 @@ pub struct Invitation {
     pub source: Peer,
     /// The SDP offer; `None` for a late offer.
     pub offer: Option<Bytes>,
+    /// The leg whose place it is to take (RFC 3891): who accepts it hangs that one up. Never set without `Settings::transfers`.
+    pub replaces: Option<LegId>,
+}
+
+/// What a REFER asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Referral {
+    /// The URI to call, without its headers.
+    pub target: String,
+    /// The dialog that the call is to take the place of.
+    pub replaces: Option<Replaces>,
+}
+
+/// Whom a REFER of ours names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReferTo {
+    /// This URI: a blind transfer.
+    Uri(String),
+    /// The far end of this leg, whose place the other one takes: an attended transfer (RFC 3891).
+    Leg(LegId),
 }
 
 /// An INVITE to send.
@@ -228,6 +273,8 @@ pub enum Why {
     Session,
     /// A request that crossed one of the far end's is tried again (RFC 3261 §14.1).
     Again,
+    /// What a REFER asked for is reported on no longer.
+    Reports,
     /// A registration ends.
     Registration,
     /// Nothing: whoever set the timer is gone, and firing only takes it out of the index.

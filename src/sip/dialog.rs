@@ -5,7 +5,9 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use super::cursor::text;
 use super::envelope::{Envelope, ResponseEnvelope};
+use super::header::replaces::Replaces;
 use super::header::{Malformed, Name, contact, cseq, max_forwards, route::Route, via};
 use super::message::Message;
 use super::method::Method;
@@ -122,6 +124,18 @@ impl Dialog {
             sips: is_sips(target),
             ours: true,
         }
+    }
+
+    /// The URI that whoever is to take our place in this dialog calls, with its Replaces (RFC 3891 §6.1).
+    #[must_use]
+    pub fn replaceable(&self) -> String {
+        let replaces = Replaces {
+            call_id: self.call_id.to_vec(),
+            to_tag: self.remote_tag.to_vec(),
+            from_tag: self.local_tag.to_string().into_bytes(),
+            early_only: false,
+        };
+        format!("{}?Replaces={}", text(&self.remote_target), replaces.escaped())
     }
 
     /// Our tag.

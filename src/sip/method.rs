@@ -41,6 +41,9 @@ impl Method {
     /// What goes to Allow: the methods a request of which we do not answer 405 or 501.
     pub const ALLOWED: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, PRACK, UPDATE";
 
+    /// The same, where transfers are taken up.
+    pub const ALLOWED_WITH_TRANSFERS: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, NOTIFY, PRACK, REFER, UPDATE";
+
     /// Reads a method name; anything unknown is [`Method::Other`].
     #[must_use]
     pub fn of(name: &[u8]) -> Self {

@@ -28,7 +28,7 @@ pub mod uri_comparison;
 pub mod user_agent;
 pub mod writer;
 
-pub use action::{Action, EndCause, Event, Invitation, Invite, Rejection, Why};
+pub use action::{Action, EndCause, Event, Invitation, Invite, ReferTo, Referral, Rejection, Why};
 pub use method::Method;
 pub use transport::{Flow, Listener, Listeners, Peer, Transport};
 pub use user_agent::{Settings, UserAgent};

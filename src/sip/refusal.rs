@@ -29,7 +29,10 @@ pub enum Refusal {
     /// 416: a Request-URI that is neither `sip`, `sips` nor `tel`.
     Scheme,
     /// 420: Require names what we do not support.
-    BadExtension,
+    BadExtension {
+        /// What we support.
+        supported: &'static [&'static str],
+    },
     /// 422: a session shorter than we agree to (RFC 4028 §9).
     SessionTooShort {
         /// The shortest, in seconds.
@@ -59,6 +62,10 @@ pub enum Refusal {
     },
     /// 491: an offer while ours is not settled (RFC 3261 §14.2).
     RequestPending,
+    /// 486: the dialog to be replaced was answered already (RFC 3891 §3).
+    Answered,
+    /// 603: the dialog to be replaced ends (RFC 3891 §3).
+    Declined,
     /// 503: draining, or full.
     Unavailable {
         /// Seconds.
@@ -76,7 +83,7 @@ impl Refusal {
             Self::MethodNotAllowed => 405,
             Self::NotImplemented => 501,
             Self::Scheme => 416,
-            Self::BadExtension => 420,
+            Self::BadExtension { .. } => 420,
             Self::SessionTooShort { .. } => 422,
             Self::IntervalTooBrief { .. } => 423,
             Self::FirstHopLacksOutbound => 439,
@@ -86,6 +93,8 @@ impl Refusal {
             Self::Merged => 482,
             Self::OutOfOrder { .. } => 500,
             Self::RequestPending => 491,
+            Self::Answered => 486,
+            Self::Declined => 603,
             Self::Unavailable { .. } => 503,
         }
     }
@@ -97,8 +106,8 @@ impl Refusal {
             // RFC 3261 §8.2.1.
             Self::MethodNotAllowed | Self::NotImplemented => writer.text("Allow", Method::ALLOWED),
             // RFC 3261 §8.2.2.3: what was required, not what proxies were asked.
-            Self::BadExtension => {
-                let tags = request.values(Name::Require).flat_map(option_tags::unsupported);
+            Self::BadExtension { supported } => {
+                let tags = request.values(Name::Require).flat_map(|value| option_tags::unsupported(value, supported));
                 writer.header("Unsupported", |out| option_tags::write(tags, out));
             }
             // RFC 3261 §8.2.3.
@@ -118,6 +127,8 @@ impl Refusal {
             | Self::FirstHopLacksOutbound
             | Self::NoDialog
             | Self::Merged
+            | Self::Answered
+            | Self::Declined
             | Self::RequestPending => {}
         }
     }
@@ -135,11 +146,11 @@ pub fn check_method(method: Method) -> Result<(), Refusal> {
         | Method::Cancel
         | Method::Options
         | Method::Info
+        | Method::Notify
         | Method::Prack
+        | Method::Refer
         | Method::Update => Ok(()),
-        Method::Register | Method::Subscribe | Method::Notify | Method::Message | Method::Refer | Method::Publish => {
-            Err(Refusal::MethodNotAllowed)
-        }
+        Method::Register | Method::Subscribe | Method::Message | Method::Publish => Err(Refusal::MethodNotAllowed),
         Method::Other => Err(Refusal::NotImplemented),
     }
 }
@@ -159,9 +170,10 @@ pub fn check_scheme(uri: &Uri<'_>) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// 420.
-pub fn check_extensions(message: &Message) -> Result<(), Refusal> {
-    let refused = message.values(Name::Require).any(|value| option_tags::unsupported(value).next().is_some());
-    if refused { Err(Refusal::BadExtension) } else { Ok(()) }
+pub fn check_extensions(message: &Message, supported: &'static [&'static str]) -> Result<(), Refusal> {
+    let mut required = message.values(Name::Require);
+    let refused = required.any(|value| option_tags::unsupported(value, supported).next().is_some());
+    if refused { Err(Refusal::BadExtension { supported }) } else { Ok(()) }
 }
 
 /// Refuses an offer that we cannot read, and a caller who could not read our answer (RFC 3261 §8.2.3, §13.3.1).

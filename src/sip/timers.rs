@@ -14,6 +14,8 @@ pub enum Owner {
     Client(ClientId),
     /// A leg: repetition of a 2xx, or the wait behind a CANCEL.
     Leg(LegId),
+    /// The subscription that a REFER left behind when its leg was over.
+    Orphan(LegId),
     /// The registrar: the next registration that ends.
     Registrar,
 }

@@ -204,3 +204,35 @@ fn the_engine_stops_in_every_stage_of_a_call() {
         ]
     );
 }
+
+/// A caller cannot send its call anywhere, nor take another one's place: nothing is dialled, and both calls go on.
+#[test]
+fn a_caller_cannot_transfer_itself_nor_take_over_a_call() {
+    let mut sim = Sim::new();
+    let victim = sim.talk("victim", "*2363");
+    let phone = sim.talk("refers", "*2363");
+    for target in ["sip:+882161234567@192.0.2.10", "tel:+882161234567", "sip:900@198.51.100.66"] {
+        sim.ask(phone, "REFER", &format!("Refer-To: <{target}>\r\nReferred-By: <sip:boss@192.0.2.10>\r\n"), "");
+        sim.advance(ms(100));
+        let refused = sim.phones[phone].last_response.clone();
+        assert!(refused.starts_with(b"SIP/2.0 403 "), "{refused:?}");
+    }
+    let (to, from) = (sim.phones[victim].to_tag.clone(), "farvictim");
+    let taker = sim.phone("takes");
+    let headers = format!("Replaces: victim;to-tag={to};from-tag={from}\r\n");
+    sim.phones[taker].invite_headers = Box::leak(headers.into_boxed_str());
+    sim.invite(taker, "*2363");
+    sim.until_heard(taker, "bienvenida");
+    let required = sim.phone("must");
+    let headers = format!("Require: replaces\r\nReplaces: victim;to-tag={to};from-tag={from}\r\n");
+    sim.phones[required].invite_headers = Box::leak(headers.into_boxed_str());
+    sim.invite(required, "*2363");
+    sim.advance(ms(100));
+    assert_eq!((sim.phones[required].finals.clone(), sim.exchange.calls()), (vec![420], 3));
+    for phone in [victim, phone, taker] {
+        sim.until_heard(phone, "menu_principal");
+        assert!(sim.phones[phone].log.iter().all(|(_, ours, line)| *ours || !line.starts_with("INVITE")));
+        sim.bye(phone);
+    }
+    sim.assert_idle();
+}

@@ -74,6 +74,9 @@ impl Line {
                 | Event::Confirmed { leg, .. }
                 | Event::Reoffered { leg, .. }
                 | Event::Acknowledged { leg, .. }
+                | Event::Referred { leg, .. }
+                | Event::ReferAnswered { leg, .. }
+                | Event::ReferReported { leg, .. }
                 | Event::OfferWanted { leg }
                 | Event::Reanswered { leg, .. }
                 | Event::Unchanged { leg, .. }

@@ -36,6 +36,8 @@ pub struct Owner {
     pub accepts: bool,
     /// Sends these to an INVITE before its answer: status, and whether with SDP.
     pub rings: &'static [(u16, bool)],
+    /// Takes a REFER up, and reports that the other one rings and answers.
+    pub takes_referrals: bool,
     /// Answers a re-INVITE or UPDATE.
     pub reaccepts: bool,
     /// Makes the offer that is wanted.
@@ -85,7 +87,14 @@ impl Pair {
             End {
                 agent: UserAgent::new(settings, Ids::from_seed(seed * 2 + number as u64)),
                 address,
-                owner: Owner { accepts: true, rings: &[], reaccepts: true, offers: true, offerless: false },
+                owner: Owner {
+                    accepts: true,
+                    rings: &[],
+                    takes_referrals: false,
+                    reaccepts: true,
+                    offers: true,
+                    offerless: false,
+                },
                 leg: None,
                 events: Vec::new(),
                 sent: Vec::new(),
@@ -220,6 +229,13 @@ impl Pair {
                 let body = if *describes { answer.clone() } else { Bytes::new() };
                 self.ask(end, |agent, now, leg, out| agent.progress(now, leg, *status, body, out));
             }
+        }
+        if matches!(event, Event::Referred { .. }) && owner.takes_referrals {
+            self.ask(end, |agent, now, leg, out| {
+                agent.accept_referral(now, leg, out);
+                agent.report_referral(now, leg, 180, out);
+                agent.report_referral(now, leg, 200, out);
+            });
         }
         let accepts = (matches!(event, Event::Invited { .. }) && owner.accepts)
             || (matches!(event, Event::Reoffered { .. }) && owner.reaccepts);

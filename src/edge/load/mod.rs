@@ -299,6 +299,9 @@ impl Load<'_> {
                     | Event::Info { .. }
                     | Event::OfferWanted { .. }
                     | Event::Reanswered { .. }
+                    | Event::ReferAnswered { .. }
+                    | Event::ReferReported { .. }
+                    | Event::Referred { .. }
                     | Event::Registrar(_)
                     | Event::Responded { .. }
                     | Event::Ringing { .. }

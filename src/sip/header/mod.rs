@@ -21,6 +21,7 @@ pub mod option_tags;
 pub mod parameters;
 pub mod rack;
 pub mod reason;
+pub mod replaces;
 pub mod retry_after;
 pub mod route;
 pub mod session_expires;

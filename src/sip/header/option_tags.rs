@@ -4,6 +4,8 @@ use crate::sip::cursor::{Cursor, trim};
 
 /// The extensions we support of those a peer may require: RFC 3262, RFC 4028.
 pub const SUPPORTED: &[&str] = &["100rel", "timer"];
+/// The same with those of transfers: RFC 3891, RFC 4488.
+pub const SUPPORTED_WITH_TRANSFERS: &[&str] = &["100rel", "norefersub", "replaces", "timer"];
 
 /// Whether a value of Supported or Require names this option tag.
 #[must_use]
@@ -11,12 +13,12 @@ pub fn names(value: &[u8], tag: &str) -> bool {
     value.split(|&byte| byte == b',').any(|found| trim(found).eq_ignore_ascii_case(tag.as_bytes()))
 }
 
-/// The tags of a Require value that we do not support, as written. A broken tag is one that we do not support.
-pub fn unsupported(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// The tags of a Require value that are not among the supported ones, as written. A broken tag is never supported.
+pub fn unsupported<'a>(value: &'a [u8], supported: &'static [&'static str]) -> impl Iterator<Item = &'a [u8]> {
     value
         .split(|&byte| byte == b',')
         .map(trim)
-        .filter(|tag| !tag.is_empty() && !SUPPORTED.iter().any(|known| tag.eq_ignore_ascii_case(known.as_bytes())))
+        .filter(move |tag| !tag.is_empty() && !supported.iter().any(|known| tag.eq_ignore_ascii_case(known.as_bytes())))
 }
 
 /// Writes tags as the value of Unsupported. What is no token stays out: it came from the peer.
@@ -41,9 +43,9 @@ mod tests {
     #[test]
     fn what_is_required_comes_back() {
         let mut out = Vec::new();
-        write(unsupported(b"nothingSupportsThis,\r\n join , Timer,100REL,, bad tag"), &mut out);
+        write(unsupported(b"nothingSupportsThis,\r\n join , Timer,100REL,, bad tag", SUPPORTED), &mut out);
         assert_eq!(out, b"nothingSupportsThis, join");
         assert!(names(b"100rel,\r\n TIMER", "timer") && !names(b"timers", "timer"));
-        assert_eq!(unsupported(b" , ").count(), 0);
+        assert_eq!(unsupported(b" , ", SUPPORTED).count(), 0);
     }
 }

@@ -16,7 +16,8 @@ use crate::ids::Ids;
 use crate::sip::cursor::text;
 use crate::sip::envelope::Envelope;
 use crate::sip::header::contact_list::{Contact, Contacts, Registered};
-use crate::sip::header::{Malformed, Name, expires, option_tags};
+use crate::sip::header::option_tags::{self, SUPPORTED};
+use crate::sip::header::{Malformed, Name, expires};
 use crate::sip::message::{Fault, Message};
 use crate::sip::refusal::Refusal;
 use crate::sip::transport::{Flow, Peer};
@@ -187,9 +188,9 @@ impl Registrar {
         }
         // Step 2.
         let supported = |tag: &[u8]| tag.eq_ignore_ascii_case(OUTBOUND.as_bytes());
-        let mut required = message.values(Name::Require).flat_map(option_tags::unsupported);
+        let mut required = message.values(Name::Require).flat_map(|value| option_tags::unsupported(value, SUPPORTED));
         if required.any(|tag| !supported(tag)) {
-            return Answer::Refused(Refusal::BadExtension);
+            return Answer::Refused(Refusal::BadExtension { supported: SUPPORTED });
         }
         let malformed = |malformed: Malformed| Answer::Refused(Refusal::Fault(Fault::Malformed(malformed)));
         // Step 3.

@@ -7,11 +7,9 @@ use super::leg::{Leg, Pending, Stage, Unacknowledged};
 use crate::ids::LegId;
 use crate::sip::action::{Action, EndCause, Rejection};
 use crate::sip::dialog::Dialog;
-use crate::sip::header::option_tags::SUPPORTED;
 use crate::sip::header::session_expires::Refresher;
 use crate::sip::header::{Name, contact, retry_after, warning};
 use crate::sip::message::Message;
-use crate::sip::method::Method;
 use crate::sip::refusal::SDP;
 use crate::sip::session_timer::{OPTION_TAG, Said, SessionTimer};
 use crate::sip::transport::Peer;
@@ -100,7 +98,8 @@ impl UserAgent {
     /// Answers 487 to whatever waits: it was cancelled, or its dialog ends (RFC 3261 §9.2, §15.1.2).
     pub(super) fn terminate_pending(&mut self, now: Instant, id: LegId, out: &mut Vec<Action>) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        let waiting = [leg.early_offer.take(), leg.pending.take()];
+        let referral = leg.referral.as_mut().and_then(|subscription| subscription.pending.take());
+        let waiting = [leg.early_offer.take(), leg.pending.take(), referral.map(Box::new)];
         for pending in waiting.into_iter().flatten() {
             let Some(leg) = self.legs.get(&id) else { return };
             let response = self.respond_pending(leg, &pending, 487).finish(SDP, b"");
@@ -116,8 +115,8 @@ impl UserAgent {
             writer.copy(&pending.request, Name::RecordRoute);
             let sips = leg.dialog.as_ref().is_some_and(Dialog::is_sips);
             self.write_contact(&mut writer, &pending.source, sips);
-            writer.text("Allow", Method::ALLOWED);
-            writer.text("Supported", SUPPORTED.join(", "));
+            writer.text("Allow", self.allowed());
+            writer.text("Supported", self.supported().join(", "));
         }
         writer
     }

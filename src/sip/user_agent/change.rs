@@ -24,7 +24,6 @@ use crate::ids::LegId;
 use crate::sip::action::{Action, EndCause, Event};
 use crate::sip::dialog::Dialog;
 use crate::sip::envelope::ResponseEnvelope;
-use crate::sip::header::option_tags::SUPPORTED;
 use crate::sip::header::session_expires::{Refresher, SessionExpires, min_se, write_min_se};
 use crate::sip::header::{Name, allow, cseq, max_forwards, retry_after};
 use crate::sip::message::{Message, StartLine};
@@ -60,7 +59,7 @@ impl UserAgent {
         let method = if reinvite.is_some() { Method::Invite } else { Method::Update };
         let (mut writer, destination) = dialog.request(method, &branch(client), &self.settings.listeners);
         self.write_contact(&mut writer, &destination, dialog.is_sips());
-        writer.text("Allow", Method::ALLOWED);
+        writer.text("Allow", self.allowed());
         if let Some(leg) = self.legs.get(&id) {
             let expires = leg.session.as_ref().map(|timer| timer.request(leg.min_se));
             self.write_session_request(&mut writer, expires, leg.min_se, false);
@@ -96,7 +95,7 @@ impl UserAgent {
         offers: bool,
     ) {
         // What the far end offers in a provisional response, nobody here would answer in a PRACK.
-        writer.text("Supported", if offers { SUPPORTED.join(", ") } else { OPTION_TAG.to_owned() });
+        writer.text("Supported", if offers { self.supported().join(", ") } else { OPTION_TAG.to_owned() });
         if let Some(expires) = expires {
             writer.header("Session-Expires", |out| expires.write(out));
         }

@@ -64,7 +64,10 @@ impl UserAgent {
     ) {
         let larger = match ours {
             Ours::Invite(_) | Ours::Errand(Errand::Outside(_)) => self.over_tcp(now, destination, &request),
-            Ours::Reinvite(_) | Ours::Errand(Errand::Bye | Errand::Cancel | Errand::Prack | Errand::Update) => None,
+            Ours::Reinvite(_)
+            | Ours::Errand(
+                Errand::Bye | Errand::Cancel | Errand::Notify | Errand::Prack | Errand::Refer | Errand::Update,
+            ) => None,
         };
         let (destination, request, fallback) = match larger {
             Some((peer, larger)) => (peer, larger, Some(Box::new((destination, request)))),

@@ -125,6 +125,7 @@ impl UserAgent {
         let Some(mut leg) = self.legs.remove(&id) else { return };
         self.by_tag.remove(&leg.tag);
         self.timers.arm(Owner::Leg(id), &mut leg.armed, None);
+        self.orphan(id, &mut leg);
         debug!(leg = id.0, cause = ?cause, "ended");
         out.push(Action::Event(Event::Ended { leg: id, cause }));
     }

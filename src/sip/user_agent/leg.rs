@@ -37,6 +37,12 @@ pub struct Leg {
     pub session: Option<Box<SessionTimer>>,
     /// What the session's Min-SE has to be, in seconds, since the far end or a proxy said so.
     pub min_se: u32,
+    /// A REFER of the far end's, and what we report of it.
+    pub referral: Option<Box<Subscription>>,
+    /// A REFER of ours, whose reports are awaited.
+    pub refers: bool,
+    /// REFERs that came.
+    pub referrals: u32,
     /// The far end's Allow names UPDATE.
     pub takes_update: bool,
     /// Its deadline in the timer index.
@@ -141,6 +147,36 @@ pub struct Unacknowledged {
     pub hangup: Option<Box<str>>,
 }
 
+/// What we report of a REFER (RFC 3515 §2.4.4): one NOTIFY behind the answer to the other.
+#[derive(Debug)]
+pub struct Subscription {
+    /// The REFER that waits for its answer.
+    pub pending: Option<Pending>,
+    /// Its CSeq, where another REFER came before it.
+    pub id: Option<u32>,
+    /// Nobody wants reports (RFC 4488).
+    pub quiet: bool,
+    /// A NOTIFY has no answer.
+    pub asks: bool,
+    /// The status to report next.
+    pub next: Option<u16>,
+    /// The last status has been reported, or waits to be.
+    pub over: bool,
+    /// When nobody waits for it any more.
+    pub until: Instant,
+}
+
+/// A subscription whose leg is over: its transferor hung up at once (RFC 5057 §4.2).
+#[derive(Debug)]
+pub struct Orphan {
+    /// What is left of the dialog.
+    pub dialog: Dialog,
+    /// The subscription.
+    pub subscription: Box<Subscription>,
+    /// Its deadline in the timer index.
+    pub armed: Option<Instant>,
+}
+
 /// Provisional responses of ours that have to be acknowledged (RFC 3262 §3), one behind the other.
 #[derive(Debug)]
 pub struct Reliable {
@@ -190,6 +226,9 @@ impl Leg {
             owed_ack: None,
             session: None,
             min_se: 0,
+            referral: None,
+            refers: false,
+            referrals: 0,
             takes_update: false,
             armed: None,
         }
@@ -229,6 +268,6 @@ mod tests {
     /// A confirmed call is one of these and the strings of its dialog, for hours.
     #[test]
     fn a_leg_is_small() {
-        assert!(size_of::<Leg>() <= 352, "{}", size_of::<Leg>());
+        assert!(size_of::<Leg>() <= 384, "{}", size_of::<Leg>());
     }
 }

@@ -5,8 +5,9 @@
 //! RFC 4028. It does not read SDP, route calls or open sockets.
 //!
 //! `seen` looks at messages for whoever stands at the door. `receive` takes requests, `register` those of phones that register, `within`
-//! those of a dialog, `answer` is what the exchange says to them, `originate` is our own INVITE, `outside` our other requests outside dialogs, `change` what we ask within a dialog,
-//! `reliable` provisional responses that are acknowledged, `deliver` sends what is ours and hears that it could not be, `finish` ends legs, `timeout` fires timers.
+//! those of a dialog, `answer` is what the exchange says to them, `originate` is our own INVITE, `outside` our other requests outside
+//! dialogs, `change` what we ask within a dialog, `reliable` provisional responses that are acknowledged, `transfer` REFER and what is
+//! reported of it, `deliver` sends what is ours and hears that it could not be, `finish` ends legs, `timeout` fires timers.
 
 mod answer;
 mod change;
@@ -21,6 +22,7 @@ mod reliable;
 mod seen;
 mod timeout;
 mod transactions;
+mod transfer;
 mod within;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +32,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::ids::{Ids, LegId};
-use crate::sip::action::{Action, Invite, Rejection, Why};
+use crate::sip::action::{Action, Invite, ReferTo, Rejection, Why};
 use crate::sip::dialog::LocalTag;
 use crate::sip::registrar::Registrar;
 use crate::sip::session_timer;
@@ -62,6 +64,9 @@ pub struct Settings {
     /// At this many transactions of peers a new request outside dialogs gets 503 and leaves no trace, so that a flood cannot fill
     /// memory. Requests within dialogs have [`DIALOG_HEADROOM`] beyond it: a flood keeps no call from its BYE.
     pub max_transactions: usize,
+    /// A REFER is put to the owner of its leg, and Replaces in an INVITE is honoured; otherwise the one gets 403 and the other is not
+    /// supported.
+    pub transfers: bool,
     /// Provisional responses are reliable wherever the far end supports it (RFC 3262), not only where it requires it.
     pub reliable_progress: bool,
     /// How long sessions last without a refresh.
@@ -87,6 +92,7 @@ impl Settings {
             t4: timing.t4,
             max_dialogs: 20_000,
             max_transactions: 131_072,
+            transfers: false,
             reliable_progress: false,
             session: session_timer::Policy::default(),
         }
@@ -111,6 +117,7 @@ pub struct UserAgent {
     draining: Option<u32>,
     legs: BTreeMap<LegId, Leg>,
     by_tag: BTreeMap<LocalTag, LegId>,
+    orphans: BTreeMap<LegId, leg::Orphan>,
     servers: Servers,
     clients: Clients,
     timers: Timers,
@@ -134,6 +141,7 @@ impl UserAgent {
             draining: None,
             legs: BTreeMap::new(),
             by_tag: BTreeMap::new(),
+            orphans: BTreeMap::new(),
             servers: Servers::default(),
             clients: Clients::new(),
             timers: Timers::default(),
@@ -179,6 +187,7 @@ impl UserAgent {
             Owner::Server(id) => timer(self.servers.get(id)?.machine.poll_timeout()),
             Owner::Client(id) => timer(self.clients.get(&id)?.machine.poll_timeout()),
             Owner::Leg(id) => self.legs.get(&id)?.poll_timeout().map(|(_, why)| why),
+            Owner::Orphan(id) => self.orphans.get(&id).map(|_| Why::Reports),
             Owner::Registrar => self.registrar.as_ref()?.poll_timeout().map(|_| Why::Registration),
         }
     }
@@ -218,6 +227,28 @@ impl UserAgent {
     /// Answers the offer that came with the 2xx to an INVITE of ours which had none: the ACK takes it along.
     pub fn acknowledge(&mut self, leg: LegId, answer: Bytes, out: &mut Vec<Action>) {
         self.acknowledge_offer(leg, &answer, out);
+    }
+
+    /// Asks the far end to call somebody else (RFC 3515). `ReferAnswered` follows, then `ReferReported`. The leg goes on: hang it up
+    /// when its far end has another one.
+    pub fn refer(&mut self, now: Instant, leg: LegId, to: &ReferTo, out: &mut Vec<Action>) {
+        self.send_refer(now, leg, to, out);
+    }
+
+    /// Answers the far end's REFER with 202, and reports 100.
+    pub fn accept_referral(&mut self, now: Instant, leg: LegId, out: &mut Vec<Action>) {
+        self.answer_referral(now, leg, None, out);
+    }
+
+    /// Answers the far end's REFER with this status, 300 to 699.
+    pub fn refuse_referral(&mut self, now: Instant, leg: LegId, status: u16, out: &mut Vec<Action>) {
+        self.answer_referral(now, leg, Some(status), out);
+    }
+
+    /// Reports what has come of the far end's REFER: the status of the call that was made for it. From 200 on nothing more is
+    /// reported. The leg may be over by then.
+    pub fn report_referral(&mut self, now: Instant, leg: LegId, status: u16, out: &mut Vec<Action>) {
+        self.report(now, leg, status, out);
     }
 
     /// Ends the leg in the way its stage asks for: BYE, CANCEL, or a refusal with 603. `reason` goes to Reason (RFC 3326). The

@@ -64,7 +64,7 @@ impl UserAgent {
         let client = ClientId { branch: self.ids.next_u64(), cancel: false };
         let mut writer = self.write_originated(Method::Invite, &originated, client, &destination, None);
         self.write_contact(&mut writer, &destination, is_sips(&originated.target));
-        writer.text("Allow", Method::ALLOWED);
+        writer.text("Allow", self.allowed());
         let expires = self.settings.session.expires.map(|seconds| SessionExpires {
             seconds: seconds.max(originated.min_se),
             // The far end chooses (RFC 4028 §7.1).
@@ -181,6 +181,8 @@ impl UserAgent {
                     (Some(leg), Errand::Update) => {
                         self.receive_updated(now, leg, source, message, envelope.status, out);
                     }
+                    (Some(leg), Errand::Refer) => self.refer_answered(leg, envelope.status, out),
+                    (Some(leg), Errand::Notify) => self.notified(now, leg, envelope.status, out),
                     (Some(_), Errand::Cancel | Errand::Prack | Errand::Outside(_)) | (None, _) => {}
                 }
             }

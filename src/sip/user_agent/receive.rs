@@ -17,7 +17,6 @@ use crate::sip::dialog::{Dialog, LocalTag};
 use crate::sip::envelope::Envelope;
 use crate::sip::header::Name;
 use crate::sip::header::address::Address;
-use crate::sip::header::option_tags::SUPPORTED;
 use crate::sip::header::via::Via;
 use crate::sip::message::{Fault, Message, StartLine};
 use crate::sip::method::Method;
@@ -143,13 +142,17 @@ impl UserAgent {
     /// What is checked for a request outside dialogs.
     fn check_outside(&self, message: &Message, envelope: &Envelope<'_>) -> Result<(), Refusal> {
         let invite = envelope.method == Method::Invite;
+        // Nobody outside a call tells us whom to call.
+        if envelope.method == Method::Refer {
+            return Err(Refusal::Forbidden);
+        }
         if !invite && envelope.method != Method::Options {
             return Err(Refusal::NoDialog);
         }
         if invite && self.servers.has_merged(&key::merged(envelope)) {
             return Err(Refusal::Merged);
         }
-        refusal::check_extensions(message)?;
+        refusal::check_extensions(message, self.supported())?;
         if invite {
             refusal::check_session(message)?;
             let session = self.settings.session.answer(&Said::read(message), None);
@@ -174,6 +177,10 @@ impl UserAgent {
         key: key::Key,
         out: &mut Vec<Action>,
     ) {
+        let replaces = match self.replaced(message) {
+            Ok(replaces) => replaces,
+            Err(refusal) => return self.refuse(source, message, refusal, out),
+        };
         let (id, tag) = self.new_leg();
         let dialog = match Dialog::from_invite(message, envelope, tag, source) {
             Ok(dialog) => dialog,
@@ -195,7 +202,7 @@ impl UserAgent {
         leg.pending = Some(Box::new(pending));
         leg.learn(message);
         self.insert_leg(id, leg);
-        let invitation = Box::new(invitation(message, envelope, source));
+        let invitation = Box::new(Invitation { replaces, ..invitation(message, envelope, source) });
         debug!(leg = id.0, sip_call_id = %invitation.call_id, peer = %source, "invited");
         out.push(Action::Event(Event::Invited { leg: id, invitation }));
     }
@@ -283,11 +290,11 @@ impl UserAgent {
     pub(super) fn respond_options(&self, request: &Message, source: Peer, tag: Option<LocalTag>) -> Writer {
         let mut writer = self.response(request, source, 200, tag);
         let register = if self.registrar.is_some() { ", REGISTER" } else { "" };
-        writer.text("Allow", format!("{}{register}", Method::ALLOWED));
+        writer.text("Allow", format!("{}{register}", self.allowed()));
         writer.text("Accept", SDP);
         writer.text("Accept-Encoding", "identity");
         writer.text("Accept-Language", "es-MX");
-        writer.text("Supported", SUPPORTED.join(", "));
+        writer.text("Supported", self.supported().join(", "));
         writer
     }
 
@@ -325,5 +332,6 @@ fn invitation(message: &Message, envelope: &Envelope<'_>, source: Peer) -> Invit
         user_agent: message.value(Name::UserAgent).map(text).unwrap_or_default(),
         source,
         offer: message.has_body().then(|| message.body()),
+        replaces: None,
     }
 }

@@ -17,6 +17,7 @@ impl UserAgent {
             Owner::Server(id) => self.fire_server(now, id, out),
             Owner::Client(id) => self.fire_client(now, id, out),
             Owner::Leg(id) => self.fire_leg(now, id, out),
+            Owner::Orphan(id) => self.drop_orphan(id),
             Owner::Registrar => self.fire_registrar(now, out),
         }
     }
@@ -72,6 +73,8 @@ impl UserAgent {
             }
             Some(Method::Bye) => self.finish(leg, EndCause::LocalBye, out),
             Some(Method::Prack | Method::Cancel) => {}
+            Some(Method::Refer) => self.refer_answered(leg, status, out),
+            Some(Method::Notify) => self.notified(now, leg, status, out),
             Some(_) => self.change_refused(now, leg, status, None, out),
         }
     }

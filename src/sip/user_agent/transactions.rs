@@ -186,6 +186,10 @@ pub enum Errand {
     Cancel,
     /// PRACK: the far end sends its response again until it has it, so nothing depends on the answer.
     Prack,
+    /// REFER.
+    Refer,
+    /// NOTIFY of what came of a REFER.
+    Notify,
     /// UPDATE without offer: a refresh of the session.
     Update,
     /// A request outside dialogs, whose end is told.
@@ -199,6 +203,8 @@ impl Errand {
             Self::Bye => Method::Bye,
             Self::Cancel => Method::Cancel,
             Self::Prack => Method::Prack,
+            Self::Refer => Method::Refer,
+            Self::Notify => Method::Notify,
             Self::Update => Method::Update,
             Self::Outside(method) => method,
         }

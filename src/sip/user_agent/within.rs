@@ -11,7 +11,6 @@ use crate::sip::dialog::{Dialog, LocalTag};
 use crate::sip::envelope::Envelope;
 use crate::sip::header::Name;
 use crate::sip::header::content_type::ContentType;
-use crate::sip::header::option_tags::SUPPORTED;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::refusal::{self, INFO_TYPES, Refusal, SDP};
@@ -60,6 +59,8 @@ impl UserAgent {
         match envelope.method {
             Method::Bye => self.receive_bye(now, id, source, message, server, out),
             Method::Info => self.receive_info(now, id, source, message, server, out),
+            Method::Refer => self.receive_refer(now, id, source, message, envelope, server, out),
+            Method::Notify => self.receive_notify(now, id, source, message, server, out),
             Method::Prack => self.receive_prack(now, id, source, message, envelope, server, out),
             Method::Invite => self.receive_offer(id, source, message, envelope, server, out),
             Method::Update if message.has_body() => self.receive_offer(id, source, message, envelope, server, out),
@@ -70,9 +71,7 @@ impl UserAgent {
             | Method::Cancel
             | Method::Register
             | Method::Subscribe
-            | Method::Notify
             | Method::Message
-            | Method::Refer
             | Method::Publish
             | Method::Other => {
                 let response = self.respond_options(message, source, None).finish(SDP, b"");
@@ -89,6 +88,7 @@ impl UserAgent {
         message: &Message,
         envelope: &Envelope<'_>,
     ) -> Result<(), Refusal> {
+        let supported = self.supported();
         let retry_after = u32::try_from(self.ids.below(11)).unwrap_or_default();
         let leg = self.legs.get_mut(&id).ok_or(Refusal::NoDialog)?;
         let dialog = leg.dialog.as_mut().ok_or(Refusal::NoDialog)?;
@@ -99,7 +99,7 @@ impl UserAgent {
         if matches!(leg.stage, Stage::Ending) && envelope.method != Method::Bye {
             return Err(Refusal::NoDialog);
         }
-        refusal::check_extensions(message)?;
+        refusal::check_extensions(message, supported)?;
         if matches!(envelope.method, Method::Invite | Method::Update) {
             let session = self.settings.session.answer(&Said::read(message), leg.session.as_deref());
             session.map_err(|short| Refusal::SessionTooShort { min_se: short.min_se })?;
@@ -146,8 +146,8 @@ impl UserAgent {
         let sips = leg.dialog.as_ref().is_some_and(Dialog::is_sips);
         let mut writer = self.response(message, source, 200, None);
         self.write_contact(&mut writer, &source, sips);
-        writer.text("Allow", Method::ALLOWED);
-        writer.text("Supported", SUPPORTED.join(", "));
+        writer.text("Allow", self.allowed());
+        writer.text("Supported", self.supported().join(", "));
         self.agree_on_session(now, id, message, &mut writer);
         self.respond(now, server, 200, writer.finish(SDP, b""), out);
         self.arm_leg(id);
@@ -250,7 +250,7 @@ impl UserAgent {
         out: &mut Vec<Action>,
     ) {
         let mut writer = self.response(message, source, 200, None);
-        writer.text("Allow", Method::ALLOWED);
+        writer.text("Allow", self.allowed());
         self.respond(now, server, 200, writer.finish(SDP, b""), out);
     }
 
