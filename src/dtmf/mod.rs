@@ -2,9 +2,11 @@
 //! makes one press one digit.
 
 pub mod digit;
+mod habit;
 pub mod info;
 pub mod keypad;
 mod ledger;
+mod pressed;
 mod receiver;
 mod sender;
 mod telephone_event;

@@ -1,75 +1,48 @@
 //! Telephone events to presses (RFC 4733 §2.5.2): one press is one digit, reported at the first of its packets that
 //! arrives, whatever is lost, late, doubled or mistimed behind it.
 //!
-//! A press is known by its stream, key and the stretch of media time it covers. Two presses of a key never overlap in
-//! time, so a packet whose stretch touches that of a press already reported belongs to it:
+//! What makes packets one press depends on what their sender has shown of itself (`habit.rs`):
 //!
 //! ```text
-//! what comes                                     why it is the same press
-//! same timestamp                                 update, repeated end, duplicate, late packet
-//! overlapping stretch, other timestamp           senders that move the timestamp with each packet
-//! begins less than 40 ms after the end           the next segment of a long press (§2.5.1.3)
-//! neighbouring sequence number, longer           timestamps moved before the end, and updates lost
-//! neighbouring sequence number, equally long     repeated end sent under a new timestamp
-//! longer, on a new SSRC, before any end          the sender restarted its stream while the key was down
+//! its timestamps are     so one press is
+//! right                  one timestamp, or the segments of a long press: whatever else is odd about a sender that does
+//!                        as RFC 4733 says, it is left alone
+//! wrong                  one first number. Such a sender numbers its packets all the same and says how long the key is down,
+//!                        so each packet tells the number that its press began with
+//! not proven             both: what has one timestamp, or shares numbers, is one press
 //! ```
 //!
-//! One thing shows a press to be another one though its stretch is the same: it begins (marker, shorter, no end) behind an end, by the
-//! sequence numbers. Senders whose clock stands still do that (sipsorcery #669, livekit/sip #796).
+//! So a sender with wrong timestamps may be misheard for a press or two at the beginning of its stream, when the network is bad as well;
+//! a right one never is.
 
+use super::habit::{Habit, Trust};
+use super::pressed::{Packet, Pressed, Tie};
 use super::{BLOCK_LENGTH, Digit, TelephoneEvent};
-use crate::rtp::{RtpHeader, RtpTime, SequenceNumber, Ssrc};
+use crate::rtp::RtpHeader;
 
 /// Presses remembered for packets that come late: far more than any network holds back.
-const REMEMBERED: usize = 16;
+const REMEMBERED: usize = 10;
 
 /// Blocks read of one packet; packing more than two events was never seen.
 const BLOCKS_MAX: usize = 8;
-
-/// The shortest pause between two presses that exchanges must tell apart (ITU-T Q.24), in milliseconds.
-const PAUSE_MIN_MS: i32 = 40;
-
-/// Loss that we bridge between two segments of a long press, in milliseconds.
-const SEGMENT_LOSS_MAX_MS: i32 = 1_000;
-
-/// Packets, in milliseconds, of senders that let a segment end with a whole one; others let it end at 0xFFFF units or one more.
-const PACKETS_MS: [i32; 6] = [10, 20, 30, 40, 50, 60];
-
-/// What a press may have grown across a restart of the stream, in milliseconds.
-const NEW_STREAM_GROWTH_MAX_MS: i32 = 200;
 
 /// Reads the telephone events of one leg.
 #[derive(Debug)]
 pub struct TelephoneEvents {
     /// RTP units of a millisecond: 8, or 48 beside Opus.
-    units_per_ms: i32,
+    units_per_ms: u16,
+    habit: Habit,
     /// The presses reported last; `newest` is the index of the latest, the one before it is the one before, around.
     presses: [Option<Pressed>; REMEMBERED],
     newest: usize,
-}
-
-/// A press that was reported. `end` is frozen when the first end packet has come: repeated ends with moved timestamps must not
-/// stretch it into the next press.
-#[derive(Clone, Copy, Debug)]
-struct Pressed {
-    event: u8,
-    ssrc: Ssrc,
-    start: RtpTime,
-    end: RtpTime,
-    /// Timestamp of the latest segment, and the longest duration seen in it.
-    segment: RtpTime,
-    duration: u16,
-    /// The latest packet's.
-    sequence: SequenceNumber,
-    ended: bool,
 }
 
 impl TelephoneEvents {
     /// Nothing pressed yet. `clock_rate` is that of the payload type (`a=rtpmap:101 telephone-event/8000`).
     #[must_use]
     pub fn new(clock_rate: u32) -> Self {
-        let units_per_ms = i32::try_from(clock_rate / 1_000).unwrap_or(i32::from(u8::MAX));
-        Self { units_per_ms: units_per_ms.clamp(1, i32::from(u8::MAX)), presses: [None; REMEMBERED], newest: 0 }
+        let units_per_ms = u16::try_from(clock_rate / 1_000).unwrap_or(u16::MAX).clamp(1, u16::from(u8::MAX));
+        Self { units_per_ms, habit: Habit::new(units_per_ms), presses: [None; REMEMBERED], newest: 0 }
     }
 
     /// Takes one packet whose payload type is that of telephone events; `pressed` is called with each digit that this packet is
@@ -86,7 +59,7 @@ impl TelephoneEvents {
                 return;
             }
             if let Some(digit) = Digit::from_event(event.event)
-                && self.is_first(&header, event)
+                && self.is_first(&Packet::new(&header, event))
             {
                 pressed(digit);
             }
@@ -97,127 +70,62 @@ impl TelephoneEvents {
     }
 
     /// Files the packet under its press; true when that press is new.
-    fn is_first(&mut self, header: &RtpHeader, event: TelephoneEvent) -> bool {
-        let newest = self.newest;
-        let known = (0..REMEMBERED).find_map(|age| {
-            let index = (newest + REMEMBERED - age) % REMEMBERED;
-            let press = self.presses.get(index).copied().flatten()?;
-            let per_ms = self.units_per_ms;
-            (press.contains(header, event, per_ms)
-                || (age == 0 && press.continues_on_new_stream(header, event, per_ms)))
-            .then_some(index)
-        });
-        if let Some(press) = known.and_then(|index| self.presses.get_mut(index)).and_then(Option::as_mut) {
-            press.extend(header, event);
+    fn is_first(&mut self, packet: &Packet) -> bool {
+        self.habit.handle_packet(packet);
+        if let Some((index, tie)) = self.find(packet)
+            && let Some(press) = self.presses.get_mut(index).and_then(Option::as_mut)
+        {
+            self.habit.handle_tie(press, packet, tie);
+            press.extend(packet, self.habit.step());
             return false;
         }
-        self.newest = (newest + 1) % REMEMBERED;
+        if self.presses.iter().flatten().any(|press| press.is_begun_again_by(packet)) {
+            self.habit.handle_contradiction();
+        }
+        self.newest = (self.newest + 1) % REMEMBERED;
         if let Some(place) = self.presses.get_mut(self.newest) {
-            *place = Some(Pressed {
-                event: event.event,
-                ssrc: header.ssrc,
-                start: header.timestamp,
-                end: header.timestamp.plus(u32::from(event.duration)),
-                segment: header.timestamp,
-                duration: event.duration,
-                sequence: header.sequence,
-                ended: event.end,
-            });
+            *place = Some(Pressed::new(packet, self.habit.step()));
         }
         true
     }
-}
 
-impl Pressed {
-    fn contains(&self, header: &RtpHeader, event: TelephoneEvent, per_ms: i32) -> bool {
-        if self.event != event.event || self.ssrc != header.ssrc {
-            return false;
-        }
-        let begin = header.timestamp;
-        // Some senders' clocks stand still from one press to the next: what goes on behind the repeated ends is another one.
-        let begins_behind = header.marker && self.ended && !event.end && header.sequence.since(self.sequence) > 0;
-        if begins_behind && event.duration < self.duration {
-            return false;
-        }
-        if begin == self.start || begin == self.segment {
-            return true;
-        }
-        let overlaps = begin.since(self.end) < 0 && begin.plus(u32::from(event.duration)).since(self.start) > 0;
-        if overlaps {
-            return true;
-        }
-        // The marker is set on the first packet of a press alone (§2.5.1.1).
-        if header.marker {
-            return false;
-        }
-        let after_end = begin.since(self.end);
-        let next_segment = (0..PAUSE_MIN_MS * per_ms).contains(&after_end)
-            || (!self.ended
-                && (0..SEGMENT_LOSS_MAX_MS * per_ms).contains(&after_end)
-                && is_full_segment(begin.since(self.segment), per_ms));
-        // Three ends are sent in a row, and the next press has packets of its own before its end: a neighbour in the
-        // sequence is no other press, however its timestamp has moved.
-        let distance = header.sequence.since(self.sequence).unsigned_abs();
-        let neighbour = if self.ended {
-            event.end && event.duration == self.duration && distance <= 2
-        } else {
-            event.duration > self.duration && distance <= 4 && begin.since(self.start) > 0
+    /// The press that the packet is of, and what tells so.
+    fn find(&self, packet: &Packet) -> Option<(usize, Tie)> {
+        let step = self.habit.step();
+        let by_time = || {
+            self.newest_that(|press| press.tie_by_time(packet).filter(|_| !press.is_begun_again_by(packet)))
+                .or_else(|| self.newest_that(|press| press.tie_of_segment(packet, self.units_per_ms)))
         };
-        next_segment || neighbour
+        let found = match self.habit.trust() {
+            Trust::Timestamps => by_time(),
+            Trust::TimestampsAndNumbers => by_time()
+                .or_else(|| self.newest_that(|press| press.shares_numbers_with(packet, step).then_some(Tie::Numbers))),
+            Trust::TimestampsAndNeighbours => {
+                by_time().or_else(|| self.newest_that(|press| press.is_neighbour_of(packet).then_some(Tie::Neighbour)))
+            }
+            Trust::Numbers => self
+                .newest_that(|press| press.began_with(packet, step).then_some(Tie::Numbers))
+                .or_else(|| self.newest_that(|press| press.tie_of_segment(packet, self.units_per_ms))),
+        };
+        found.or_else(|| {
+            let press = self.presses.get(self.newest)?.as_ref()?;
+            press.is_continued_on_new_stream_by(packet, self.units_per_ms).then_some((self.newest, Tie::NewStream))
+        })
     }
 
-    /// The key stays down while the sender starts a new stream: the duration goes on from where it was.
-    fn continues_on_new_stream(&self, header: &RtpHeader, event: TelephoneEvent, per_ms: i32) -> bool {
-        let growth = i32::from(event.duration) - i32::from(self.duration);
-        self.event == event.event
-            && self.ssrc != header.ssrc
-            && !self.ended
-            && !header.marker
-            && (1..=NEW_STREAM_GROWTH_MAX_MS * per_ms).contains(&growth)
+    /// The latest press that something ties the packet to.
+    fn newest_that(&self, tie: impl Fn(&Pressed) -> Option<Tie>) -> Option<(usize, Tie)> {
+        (0..REMEMBERED).find_map(|age| {
+            let index = (self.newest + REMEMBERED - age) % REMEMBERED;
+            Some((index, tie(self.presses.get(index)?.as_ref()?)?))
+        })
     }
-
-    fn extend(&mut self, header: &RtpHeader, event: TelephoneEvent) {
-        if self.ssrc != header.ssrc {
-            self.ssrc = header.ssrc;
-            self.start = header.timestamp;
-            self.segment = header.timestamp;
-            self.duration = event.duration;
-            self.sequence = header.sequence;
-            self.end = header.timestamp.plus(u32::from(event.duration));
-        } else if !self.ended {
-            // A later timestamp with a shorter duration is a segment; with a longer one the sender moves its timestamps, and
-            // the duration still counts from the beginning.
-            if header.timestamp.since(self.segment) > 0 && event.duration < self.duration {
-                self.segment = header.timestamp;
-                self.duration = event.duration;
-            } else if header.timestamp.since(self.segment) >= 0 {
-                self.duration = self.duration.max(event.duration);
-            }
-            if header.timestamp.since(self.start) < 0 {
-                self.start = header.timestamp;
-            }
-            let end = self.segment.plus(u32::from(self.duration));
-            if end.since(self.end) > 0 {
-                self.end = end;
-            }
-        }
-        if header.sequence.since(self.sequence) > 0 {
-            self.sequence = header.sequence;
-        }
-        self.ended |= event.end;
-    }
-}
-
-/// Whether a sender begins the next segment so many units behind the beginning of one. Nothing in between: a press of eight seconds
-/// may come so far behind another whose end is lost.
-fn is_full_segment(units: i32, per_ms: i32) -> bool {
-    let whole_packets = |packet: i32| 0xffff / packet * packet;
-    matches!(units, 0xffff | 0x1_0000) || PACKETS_MS.iter().any(|ms| units == whole_packets(ms * per_ms))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rtp::{RtpTime, SequenceNumber, Ssrc};
 
     const SSRC: u32 = 0x1234;
 
@@ -313,6 +221,69 @@ mod tests {
         assert_eq!(digits(&rows), "4");
     }
 
+    /// The shape of peers #7, in a network that turns packets round.
+    #[test]
+    fn timestamps_that_move_are_given_up_and_numbers_believed() {
+        let press = |sequence: u16, timestamp: u32| -> Vec<Row> {
+            (0..8_u16)
+                .map(|index| {
+                    let moved = timestamp + u32::from(index) * 160;
+                    (index == 0, sequence + index, moved, 4, index >= 5, (index + 1).min(6) * 160)
+                })
+                .collect()
+        };
+        let mut rows = press(1, 8_000);
+        for (first, timestamp) in [(20, 12_000), (40, 16_000), (60, 20_000)] {
+            let mut turned = press(first, timestamp);
+            turned.reverse();
+            rows.extend(turned);
+        }
+        assert_eq!(digits(&rows), "4444");
+        // The marker and the third end of the next are all that comes of it.
+        let next = press(80, 24_000);
+        assert_eq!(digits(&[&rows[..], &next[..1], &next[7..]].concat()), "44444");
+    }
+
+    /// A dialler's 40 ms and 40 ms: the second press's ends come right behind the first one's, and are as long.
+    #[test]
+    fn ends_behind_the_third_are_another_press() {
+        let press = |sequence: u16, timestamp| {
+            [(true, 0, false, 160), (false, 1, true, 320), (false, 2, true, 320), (false, 3, true, 320)]
+                .map(|(marker, index, end, duration)| (marker, sequence + index, timestamp, 6, end, duration))
+        };
+        let (first, second) = (press(1, 8000), press(5, 8640));
+        assert_eq!(digits(&[&first[..], &second[1..]].concat()), "66", "the beginning is lost");
+        assert_eq!(digits(&[&first[..1], &first[3..], &second[1..]].concat()), "66", "two ends as well");
+        assert_eq!(digits(&[&first[3..], &second[2..]].concat()), "66", "all but one of the first");
+    }
+
+    #[test]
+    fn an_end_that_is_shorter_than_the_last_update_is_of_its_press() {
+        let mut rows = press(5, 1, 8000);
+        for row in &mut rows[4..] {
+            row.5 = 600;
+        }
+        assert_eq!(digits(&rows), "5");
+        assert_eq!(digits(&[&rows[..4], &rows[5..]].concat()), "5");
+    }
+
+    /// The first end of a press without updates seems to reach back into the one before, by its number and length.
+    #[test]
+    fn numbers_of_a_sender_that_leaves_updates_out_are_not_believed() {
+        let press = |event: u8, sequence: u16, timestamp: u32| -> Vec<Row> {
+            [(false, 160), (false, 320), (true, 3_200), (true, 3_200), (true, 3_200)]
+                .iter()
+                .zip(0..)
+                .map(|(&(end, duration), index)| (index == 0, sequence + index, timestamp, event, end, duration))
+                .collect()
+        };
+        let (first, second, third) = (press(1, 1, 8_000), press(2, 12, 16_000), press(2, 23, 24_000));
+        assert_eq!(digits(&[&first[..], &second[..2], &third[2..]].concat()), "122");
+        // Two ends show that its timestamps are right, before numbers have taken a press from it.
+        let rows = [&first[..2], &press(1, 9, 16_000)[2..], &third, &press(3, 34, 32_000)].concat();
+        assert_eq!(digits(&rows), "1123");
+    }
+
     /// The shape of livekit/sip #796: the clock does not go on behind a press.
     #[test]
     fn presses_under_one_timestamp_are_as_many_as_begin() {
@@ -322,7 +293,11 @@ mod tests {
         let (first, second) = (press(0, 1, 8000), press(0, 10, 8000));
         let late = [&first[..3], &first[4..], &second[..2], &first[3..4], &second[2..], &first[..1], &second].concat();
         assert_eq!(digits(&late), "00");
-        assert_eq!(digits(&[&first[..], &second[1..]].concat()), "0", "nothing tells that it is another");
+        assert_eq!(digits(&[&first[..], &second[1..]].concat()), "00", "the marker is lost");
+        assert_eq!(digits(&[&first[..], &second[4..]].concat()), "0", "nothing tells that it is another");
+        // Once it is known that the clock stands still, each end tells.
+        let third = press(0, 19, 8000);
+        assert_eq!(digits(&[&first[..], &second, &third[5..], &third[..2]].concat()), "000");
     }
 
     /// The shape of unispeech/asterisk-unimrcp #44: two updates, then nothing until the end of a long press.
