@@ -14,6 +14,8 @@ mod support;
 mod browser;
 #[path = "phones/linphone.rs"]
 mod linphone;
+#[path = "phones/trunks.rs"]
+mod trunks;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

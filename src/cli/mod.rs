@@ -25,6 +25,7 @@ pub mod run;
 pub mod say;
 pub mod simulate;
 pub mod store;
+pub mod trunk;
 
 /// The voice of an operator's customer-service centre.
 #[derive(Debug, Parser)]
@@ -50,6 +51,7 @@ enum Command {
     Cases(cases::Args),
     Calls(calls::Args),
     Agents(agents::Args),
+    Trunk(trunk::Args),
 }
 
 /// Reads the command line and runs its command. A failure is told on standard error, with its causes, and ends with status 1.
@@ -64,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Cases(args) => cases::run(args),
         Command::Calls(args) => calls::run(args),
         Command::Agents(args) => agents::run(args),
+        Command::Trunk(args) => trunk::run(args),
         Command::Check(args) => check::run(args),
         Command::Run(args) => run::run(args),
         Command::Call(args) => call::run(args),

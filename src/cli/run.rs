@@ -1,12 +1,11 @@
 //! `contesta run`: the engine answers calls.
 #![expect(clippy::disallowed_methods, reason = "tables are read from files, in a task when the database comes later")]
 
-use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -26,6 +25,7 @@ use crate::edge::preparation::Preparation;
 use crate::edge::recording_file;
 use crate::edge::recordings::Recordings;
 use crate::edge::registrations::Registrations;
+use crate::edge::resolver::Resolver;
 use crate::edge::secret_key;
 use crate::edge::serving::{self, Served};
 use crate::edge::signalling::{self, Drain, Message, Signalling};
@@ -134,6 +134,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         sockets,
         streams,
         listeners: listeners.clone(),
+        resolver: Resolver::new(&config.sip.nameservers),
         inbox,
         sender: sender.clone(),
         legs: LegMedia::new(workers),
@@ -244,7 +245,7 @@ fn start_streams(
         },
         listeners: listeners.clone(),
         ca: config.sip.ca.clone(),
-        names: BTreeMap::new(),
+        names: Mutex::default(),
     };
     let sender = sender.clone();
     let report = Arc::new(move |event| sender.send(Message::Stream(event)));

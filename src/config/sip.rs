@@ -33,6 +33,8 @@ pub struct Sip {
     pub idle: Duration,
     /// The address that far ends reach us at, when it is not the one they send to: behind a NAT.
     pub advertised: Option<IpAddr>,
+    /// Name servers for the names of gateways; none: those of the system.
+    pub nameservers: Vec<SocketAddr>,
     /// What a request from an address of no trunk gets.
     pub strangers: Strangers,
     /// How long a session lasts without a refresh (RFC 4028); `None`: only where the far end asks for a timer.
@@ -64,6 +66,9 @@ const SESSION_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Ports of SIP that stand among the «bad ports» of the Fetch Standard: browsers open no connection to them.
 const BLOCKED_BY_BROWSERS: [u16; 2] = [5060, 5061];
 
+/// Where name servers listen when no port is written.
+const DNS_PORT: u16 = 53;
+
 impl Sip {
     /// TCP addresses to listen at.
     #[must_use]
@@ -86,6 +91,7 @@ impl Default for Sip {
             connections_per_source: 256,
             idle: Duration::from_secs(600),
             advertised: None,
+            nameservers: Vec::new(),
             strangers: Strangers::Refuse,
             session: Some(Duration::from_secs(1_800)),
         }
@@ -155,6 +161,15 @@ pub(super) fn read(fields: &mut Fields<'_>, sip: &mut Sip, faults: &mut Vec<Faul
     set(&mut sip.connections_per_source, count("connections_per_source"));
     set(&mut sip.idle, waiting(fields, "idle", faults));
     sip.advertised = advertised(fields, faults);
+    if let Some(place) = fields.optional("nameservers") {
+        for (text, place) in place.texts(faults) {
+            let bare = text.parse::<IpAddr>().map(|address| SocketAddr::new(address, DNS_PORT));
+            match text.parse().or(bare) {
+                Ok(address) => sip.nameservers.push(address),
+                Err(_) => faults.push(place.fault("expected an address like \"10.0.0.53\" or \"10.0.0.53:5353\"")),
+            }
+        }
+    }
     let strangers = [("refuse", Strangers::Refuse), ("ignore", Strangers::Ignore)];
     set(&mut sip.strangers, one_of(fields.optional("strangers"), &strangers, faults));
     set(&mut sip.session, session(fields, faults));

@@ -11,6 +11,7 @@ use crate::audio::Codec;
 use crate::document::{Fields, Place};
 use crate::fault::Fault;
 use crate::sdp::{SrtpPolicy, Terms};
+use crate::sip::locate::Server;
 use crate::sip::uri::{Scheme, Uri};
 use crate::sip::{Peer, Transport};
 
@@ -204,6 +205,12 @@ impl Gateway {
         Ok(Self { uri: text.to_owned(), host, port: uri.port, transport })
     }
 
+    /// What is to be located.
+    #[must_use]
+    pub fn server(&self) -> Server<'_> {
+        Server { host: &self.host, port: self.port, transport: self.transport }
+    }
+
     /// Where it is, when it is written as an address.
     #[must_use]
     pub fn literal(&self) -> Option<Peer> {
@@ -236,9 +243,6 @@ fn gateways(fields: &mut Fields<'_>, faults: &mut Vec<Fault>) -> Vec<Gateway> {
     for (text, place) in place.texts(faults) {
         match Gateway::parse(text) {
             Ok(gateway) if gateways.contains(&gateway) => faults.push(place.fault("this gateway is named twice")),
-            Ok(gateway) if gateway.literal().is_none() => {
-                faults.push(place.fault(format!("«{}» is no IP address, and names are not looked up", gateway.host)));
-            }
             Ok(gateway) => gateways.push(gateway),
             Err(why) => faults.push(
                 place

@@ -6,6 +6,16 @@ use rand::rngs::SysRng;
 
 use crate::ids::Ids;
 
+/// Two bytes that nobody can foresee: the number of a question to the DNS.
+///
+/// # Errors
+/// When the operating system gives no randomness.
+pub fn number() -> std::io::Result<u16> {
+    let mut bytes = [0_u8; 2];
+    SysRng.try_fill_bytes(&mut bytes).map_err(std::io::Error::other)?;
+    Ok(u16::from_be_bytes(bytes))
+}
+
 /// Identifiers that nobody can foresee.
 ///
 /// # Errors

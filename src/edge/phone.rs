@@ -3,31 +3,27 @@
 //! It listens before it presses: a group of keys goes out when the far end has been heard and has then been quiet for
 //! `patience`, or, for a group that barges in, as soon as something is heard.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::RawFd;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rustls::pki_types::ServerName;
 
 use crate::dtmf::Digit;
 use crate::edge::clock;
-use crate::edge::inbox::{self, inbox};
 use crate::edge::poll::Poll;
 use crate::edge::refusal_text;
 use crate::edge::rtp_socket::{self, RtpSocket};
-use crate::edge::sip_socket::SipSocket;
-use crate::edge::streams::{self, Arrival, Event as StreamEvent, Limits, Parcel, Patience, Streams};
+use crate::edge::streams::Arrival;
+use crate::edge::wire::{Wire, WireTo};
 use crate::ids::{Ids, LegId};
 use crate::media::{CONTROL_LENGTH_MAX, Leg, LegSettings, Listener, MAX_PACKET};
 use crate::rtp::rtcp::{Cname, NtpTime};
 use crate::sdp::{self, Local, Negotiated, Offered, Terms};
 use crate::sip::user_agent::Settings;
-use crate::sip::{self, Action, EndCause, Event, Invite, Listeners, Peer, Rejection, Transport, UserAgent};
+use crate::sip::{Action, EndCause, Event, Invite, Peer, Rejection, UserAgent};
 
 /// How a test call goes.
 #[derive(Clone, Debug)]
@@ -116,7 +112,13 @@ const IMPATIENT_SAMPLES: usize = 1_600;
 /// # Errors
 /// When no socket can be had. What the far end does is no error: it stands in the report.
 pub fn call(script: Script, mut ids: Ids) -> io::Result<Report> {
-    let (wire, listeners) = Wire::open(&script)?;
+    let line = WireTo {
+        destination: script.destination,
+        name: script.name.clone(),
+        ca: script.ca.clone(),
+        address: script.address,
+    };
+    let (wire, listeners) = Wire::open(&line)?;
     let rtp = RtpSocket::open(script.address, None, 0)?;
     let rtp_address = rtp.local();
     let began = clock::now().instant;
@@ -178,89 +180,6 @@ struct Phone {
     /// For our stream's identity.
     random: [u64; 2],
     cname: Cname,
-}
-
-/// What the call's SIP goes over.
-enum Wire {
-    Datagrams(SipSocket),
-    Connection(Box<Connection>),
-}
-
-/// What a call over TCP or TLS needs.
-struct Connection {
-    streams: Streams,
-    inbox: inbox::Inbox<StreamEvent>,
-    _runtime: tokio::runtime::Runtime,
-}
-
-/// Events of the one connection that may wait for the phone.
-const EVENTS_MAX: usize = 1_024;
-
-impl Wire {
-    /// Opens what the call needs; nothing is connected yet.
-    fn open(script: &Script) -> io::Result<(Self, Listeners)> {
-        let transport = script.destination.transport;
-        let own = |port| sip::Listener { transport, advertised: SocketAddr::new(script.address, port) };
-        if transport == Transport::Udp {
-            let socket = SipSocket::bind(SocketAddr::new(script.address, 0), false)?;
-            let listeners = Listeners::new(own(socket.local()?.port()), []);
-            return Ok((Self::Datagrams(socket), listeners));
-        }
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        // Over TCP the far end may connect to us, as when our own connection breaks; without a certificate nobody can by TLS.
-        let bound = match transport {
-            Transport::Tcp => Some(streams::bind(SocketAddr::new(script.address, 0), false, transport, 0)?),
-            Transport::Udp | Transport::Tls | Transport::Ws | Transport::Wss => None,
-        };
-        let port = bound.as_ref().map_or(transport.default_port(), |bound| bound.local().port());
-        let listeners = Listeners::new(own(port), []);
-        let name = script.name.clone().and_then(|name| ServerName::try_from(name).ok());
-        let settings = streams::Settings {
-            patience: Patience::default(),
-            limits: Limits { unread: EVENTS_MAX, ..Limits::default() },
-            listeners: listeners.clone(),
-            ca: script.ca.clone(),
-            names: name.map(|name| (script.destination.address, name)).into_iter().collect::<BTreeMap<_, _>>(),
-        };
-        let (sender, inbox) = inbox(EVENTS_MAX)?;
-        let report = Arc::new(move |event| sender.send(event));
-        let mut streams = Streams::new(settings, runtime.handle().clone(), report);
-        if let Some(bound) = bound {
-            streams.listen(bound, None)?;
-        }
-        Ok((Self::Connection(Box::new(Connection { streams, inbox, _runtime: runtime })), listeners))
-    }
-
-    fn descriptor(&self) -> RawFd {
-        match self {
-            Self::Datagrams(socket) => socket.descriptor(),
-            Self::Connection(connection) => connection.inbox.descriptor(),
-        }
-    }
-
-    /// All that came.
-    fn receive(&mut self) -> Vec<Arrival> {
-        match self {
-            Self::Datagrams(socket) => {
-                let message = |(source, bytes)| Arrival::Message { source: Peer::udp(source), bytes };
-                std::iter::from_fn(|| socket.receive()).map(message).collect()
-            }
-            Self::Connection(connection) => {
-                let Connection { streams, inbox, .. } = &mut **connection;
-                inbox.take(EVENTS_MAX).into_iter().filter_map(|event| streams.handle(event)).collect()
-            }
-        }
-    }
-
-    fn send(&mut self, destination: Peer, bytes: Bytes) -> Option<Arrival> {
-        match self {
-            Self::Datagrams(socket) => {
-                socket.send(destination.address, &bytes);
-                None
-            }
-            Self::Connection(connection) => connection.streams.send(Parcel { destination, bytes }),
-        }
-    }
 }
 
 /// The call once it is answered.

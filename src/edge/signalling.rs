@@ -19,6 +19,7 @@ use crate::edge::poll::Poll;
 use crate::edge::preparation::Preparation;
 use crate::edge::recordings::{Order, Recordings};
 use crate::edge::registrations::Registrations;
+use crate::edge::resolver::Resolver;
 use crate::edge::rtp_socket::RtpSocket;
 use crate::edge::sip_socket::SipSocket;
 use crate::edge::streams::{self, Arrival, Parcel, Streams};
@@ -28,6 +29,7 @@ use crate::ids::{Ids, LegId};
 use crate::media::{self, RecordingReport};
 use crate::now::Now;
 use crate::service::Services;
+use crate::sip::locate::Question;
 use crate::sip::{Flow, Listeners, Peer, Transport};
 use crate::store::{RegistrationChange, Store};
 
@@ -61,6 +63,8 @@ pub struct Signalling {
     pub streams: Streams,
     /// Where peers reach us.
     pub listeners: Listeners,
+    /// Looks names up.
+    pub resolver: Resolver,
     /// Reports of workers, answers of tasks, signals.
     pub inbox: Inbox<Message>,
     /// For tasks that will answer.
@@ -249,6 +253,8 @@ impl Signalling {
                             self.exchange.handle(now, input_of(arrival), &mut next);
                         }
                     }
+                    Output::LookUp(question) => self.look_up(question),
+                    Output::Named { address, name } => self.streams.name(address, &name),
                     Output::OpenMedia { leg, peer, shared } => {
                         let local = self.open(leg, peer, shared).map_err(|error| error.to_string());
                         self.exchange.handle(now, Input::MediaOpened { leg, local }, &mut next);
@@ -307,6 +313,15 @@ impl Signalling {
         }
     }
 
+    /// Asks the DNS in a task. Few are under way: trunks ask each question once.
+    fn look_up(&self, question: Question) {
+        let (resolver, sender) = (self.resolver.clone(), self.sender.clone());
+        self.runtime.spawn(async move {
+            let answer = resolver.ask(&question).await;
+            sender.send(Message::Input(Input::LookedUp { question, answer }));
+        });
+    }
+
     /// Sends a message by the way it should go. What no connection takes comes back.
     fn send(&mut self, destination: Peer, bytes: Bytes) -> Option<Arrival> {
         if destination.transport != Transport::Udp {
@@ -333,7 +348,7 @@ impl Signalling {
         let ids = &mut self.ids;
         let bind = || RtpSocket::open_pair(bound, first..=last, ids.next_u64());
         let port = self.legs.open(leg, shared, bind)?.port();
-        let address = match self.config.advertised_to(peer) {
+        let address = match self.exchange.snapshot().config().advertised_to(peer) {
             Some(address) if address.is_ipv4() == bound.is_ipv4() || self.rtp_address_other.is_none() => address,
             Some(_) | None if !bound.is_unspecified() => bound,
             Some(_) | None if peer.is_loopback() => peer,

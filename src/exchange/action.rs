@@ -10,6 +10,7 @@ use crate::call::CallRecord;
 use crate::flow::{Answer, Request, RequestId};
 use crate::ids::{LegId, PlayId};
 use crate::media::{self, LegSettings, RecordingChange, RecordingReport, Segment};
+use crate::sip::locate::{self, Question};
 use crate::sip::registrar::Registration;
 use crate::sip::{self, Flow, Peer};
 
@@ -52,6 +53,13 @@ pub enum Input {
         /// The answer.
         answer: Answer,
     },
+    /// The answer to [`Output::LookUp`].
+    LookedUp {
+        /// What was asked.
+        question: Question,
+        /// What the DNS said.
+        answer: locate::Answer,
+    },
     /// The engine serves from now on: trunks register and are probed.
     Begin,
     /// No new calls from now on, and trunks are left: 503 with Retry-After (a drain).
@@ -74,6 +82,15 @@ pub enum Output {
         destination: Peer,
         /// A whole SIP message.
         bytes: Bytes,
+    },
+    /// Ask the DNS, and answer with [`Input::LookedUp`].
+    LookUp(Question),
+    /// A host that is connected to by TLS at this address shows a certificate for this name.
+    Named {
+        /// The address.
+        address: SocketAddr,
+        /// Its name.
+        name: String,
     },
     /// Bind a socket for this leg; answer with [`Input::MediaOpened`]. For a leg that is open and shares a socket: give it one
     /// of its own, because its far end is about to move; one that has its own keeps it.

@@ -134,9 +134,14 @@ impl Exchange {
             Input::Recorded(leg, report) => self.tell(now, leg, call::Event::Recorded(report), out),
             Input::Answered { leg, id, answer } => self.tell(now, leg, call::Event::Answered(id, answer), out),
             Input::Begin => {
-                let (ids, config, sip) = (self.ids.fork(), self.snapshot.config(), &mut self.sip_actions);
+                let (ids, config, sip) = (self.ids.fork(), self.snapshot.written(), &mut self.sip_actions);
                 self.trunks.begin(now.instant, ids, config, &mut self.user_agent, sip);
-                self.dispatch(now, None, out);
+                self.trunks_told(now, out);
+            }
+            Input::LookedUp { question, answer } => {
+                let (sip, trunks) = (&mut self.sip_actions, &mut self.trunks);
+                trunks.looked_up(now.instant, question, answer, &mut self.user_agent, sip);
+                self.trunks_told(now, out);
             }
             Input::Drain { retry_after } => {
                 self.user_agent.drain(retry_after);
@@ -183,7 +188,7 @@ impl Exchange {
         }
         if self.trunks.poll_timeout().is_some_and(|at| at <= now.instant) {
             self.trunks.handle_timeout(now.instant, &mut self.user_agent, &mut self.sip_actions);
-            self.dispatch(now, None, out);
+            self.trunks_told(now, out);
         }
         let mut fired: BTreeMap<LegId, u32> = BTreeMap::new();
         while let Some((at, leg)) = self.timers.first().copied()
@@ -217,6 +222,23 @@ impl Exchange {
     #[must_use]
     pub fn calls(&self) -> usize {
         self.calls.len()
+    }
+
+    /// What trunks want of the DNS, and where they are found.
+    fn trunks_told(&mut self, now: Now, out: &mut Vec<Output>) {
+        out.extend(self.trunks.take_questions().map(Output::LookUp));
+        for (trunk, located) in self.trunks.take_located() {
+            let addresses = located.iter().map(|(address, _)| address.ip());
+            self.snapshot = Arc::new(self.snapshot.with_gateways(trunk, addresses));
+            out.extend(located.into_iter().filter_map(|(address, name)| Some(Output::Named { address, name: name? })));
+        }
+        self.dispatch(now, None, out);
+    }
+
+    /// What is served right now.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
     }
 
     fn tell(&mut self, now: Now, leg: LegId, event: call::Event, out: &mut Vec<Output>) {

@@ -16,13 +16,34 @@ pub struct Snapshot {
     tenants: Vec<Arc<Tenant>>,
     routes: Routes,
     config: Arc<Config>,
+    /// As it is written, without what the DNS says of gateways.
+    written: Arc<Config>,
 }
 
 impl Snapshot {
     /// `routes` must have been made from the operators of `tenants`, in the same order.
     #[must_use]
     pub fn new(tenants: Vec<Arc<Tenant>>, routes: Routes, config: Arc<Config>) -> Self {
-        Self { tenants, routes, config }
+        let written = config.clone();
+        Self { tenants, routes, config, written }
+    }
+
+    /// The same where the gateways of this trunk are at these addresses: what comes from them is the trunk's.
+    #[must_use]
+    pub fn with_gateways(&self, trunk: usize, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        let mut config = self.config.as_ref().clone();
+        if let (Some(trunk), Some(written)) = (config.trunks.get_mut(trunk), self.written.trunks.get(trunk)) {
+            trunk.sources.clone_from(&written.sources);
+            trunk.sources.extend(addresses.into_iter().map(Network::host));
+        }
+        let (tenants, routes) = (self.tenants.clone(), self.routes.clone());
+        Self { tenants, routes, config: Arc::new(config), written: self.written.clone() }
+    }
+
+    /// This machine's settings, as they are written.
+    #[must_use]
+    pub fn written(&self) -> Arc<Config> {
+        self.written.clone()
     }
 
     /// What an address is to us. One that is a trunk's only because a trunk is everybody is not trusted for it.

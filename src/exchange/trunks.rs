@@ -1,8 +1,9 @@
 //! The carriers that we keep up with: each trunk's machine, its requests in the user agent, and what is said of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tracing::{info, warn};
@@ -10,6 +11,7 @@ use tracing::{info, warn};
 use crate::config::{self, Config};
 use crate::ids::Ids;
 use crate::sip::digest::Login;
+use crate::sip::locate::{Abilities, Answer, Cache, Located, Question, locate};
 use crate::sip::trunk::registration::Report;
 use crate::sip::trunk::{Account, Action, Asked, Standing, Trunk, Way};
 use crate::sip::user_agent::OutsideId;
@@ -22,14 +24,32 @@ pub struct Trunks {
     /// Requests under way, and whose they are.
     asked: BTreeMap<OutsideId, (usize, Asked)>,
     ids: Option<Ids>,
+    config: Arc<Config>,
+    cache: Cache,
+    /// Questions that wait to be asked, and those under way.
+    questions: Vec<Question>,
+    asking: BTreeSet<Question>,
+    located: Vec<(usize, Vec<Named>)>,
     /// Kept between inputs.
     actions: Vec<Action>,
 }
+
+/// An address of a gateway, and the name that its certificate shows when it is written as one.
+pub type Named = (SocketAddr, Option<String>);
+
+/// A name that leads nowhere is looked up again this much later at the latest.
+const NOWHERE_FOR: Duration = Duration::from_secs(60);
 
 /// One trunk.
 struct Line {
     name: String,
     machine: Trunk,
+    /// It waits for answers of the DNS.
+    waits: bool,
+    /// When its gateways are located again.
+    locate_at: Option<Instant>,
+    /// It was said that its gateways lead nowhere.
+    lost: bool,
 }
 
 impl Trunks {
@@ -38,31 +58,119 @@ impl Trunks {
         &mut self,
         now: Instant,
         mut ids: Ids,
-        config: &Config,
+        config: Arc<Config>,
         user_agent: &mut UserAgent,
         out: &mut Vec<sip::Action>,
     ) {
         for trunk in &config.trunks {
             let account = account(trunk);
-            let mut machine = Trunk::new(account, trunk.probe, now, &mut ids);
-            let ways = literal_ways(trunk, config, user_agent.listeners());
-            machine.set_ways(now, ways, &mut ids);
-            self.lines.push(Line { name: trunk.name.clone(), machine });
+            let machine = Trunk::new(account, trunk.probe, now, &mut ids);
+            self.lines.push(Line { name: trunk.name.clone(), machine, waits: false, locate_at: None, lost: false });
         }
         self.ids = Some(ids);
+        self.config = config;
+        for index in 0..self.lines.len() {
+            self.locate(now, index, user_agent.listeners());
+        }
         self.handle_timeout(now, user_agent, out);
     }
 
     /// When something is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.lines.iter().filter_map(|line| line.machine.poll_timeout()).min()
+        let times = |line: &Line| [line.machine.poll_timeout(), line.locate_at];
+        self.lines.iter().flat_map(times).flatten().min()
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant, user_agent: &mut UserAgent, out: &mut Vec<sip::Action>) {
         for index in 0..self.lines.len() {
+            if self.lines.get(index).is_some_and(|line| line.locate_at.is_some_and(|at| at <= now)) {
+                self.locate(now, index, user_agent.listeners());
+            }
             self.tell(now, index, user_agent, out, |machine, ids, actions| machine.handle_timeout(now, ids, actions));
+        }
+    }
+
+    /// What the DNS said.
+    pub fn looked_up(
+        &mut self,
+        now: Instant,
+        question: Question,
+        answer: Answer,
+        user_agent: &mut UserAgent,
+        out: &mut Vec<sip::Action>,
+    ) {
+        self.asking.remove(&question);
+        self.cache.insert(now, question, answer);
+        for index in 0..self.lines.len() {
+            if self.lines.get(index).is_some_and(|line| line.waits) {
+                self.locate(now, index, user_agent.listeners());
+            }
+        }
+        self.handle_timeout(now, user_agent, out);
+    }
+
+    /// Questions to the DNS since the last time.
+    pub fn take_questions(&mut self) -> impl Iterator<Item = Question> + use<> {
+        std::mem::take(&mut self.questions).into_iter()
+    }
+
+    /// Trunks whose gateways were found at other addresses since the last time.
+    pub fn take_located(&mut self) -> Vec<(usize, Vec<Named>)> {
+        std::mem::take(&mut self.located)
+    }
+
+    /// Locates the gateways of a trunk, or asks what has to be known for that. Where they lead nowhere any more, the last ways stay.
+    fn locate(&mut self, now: Instant, index: usize, listeners: &Listeners) {
+        let (Some(line), Some(ids)) = (self.lines.get_mut(index), &mut self.ids) else { return };
+        let Some(trunk) = self.config.trunks.get(index) else { return };
+        let able = abilities(listeners);
+        let (mut ways, mut missing, mut until, mut faults) = (Vec::new(), Vec::new(), None::<Instant>, Vec::new());
+        let mut named: Vec<Named> = Vec::new();
+        for gateway in &trunk.gateways {
+            match locate(&gateway.server(), able, now, &self.cache, ids) {
+                Located::Missing(questions) => missing.extend(questions),
+                Located::Known { peers, until: holds, faults: why } => {
+                    until = until.into_iter().chain(holds).min();
+                    faults.extend(why);
+                    let is_name = gateway.literal().is_none();
+                    named.extend(peers.iter().map(|peer| (peer.address, is_name.then(|| gateway.host.clone()))));
+                    ways.extend(peers.into_iter().map(|peer| Way {
+                        gateway: gateway.uri.clone(),
+                        peer,
+                        advertised: advertised(trunk, &self.config, listeners, &peer),
+                    }));
+                }
+            }
+        }
+        line.waits = !missing.is_empty();
+        if line.waits {
+            line.locate_at = None;
+            for question in missing {
+                if self.asking.insert(question.clone()) {
+                    self.questions.push(question);
+                }
+            }
+            return;
+        }
+        line.locate_at = until;
+        if ways.is_empty() && !trunk.gateways.is_empty() {
+            line.locate_at = Some(until.map_or(now + NOWHERE_FOR, |until| until.min(now + NOWHERE_FOR)));
+            if !line.lost {
+                let why = if faults.is_empty() {
+                    "the names do not exist, or have no address".to_owned()
+                } else {
+                    faults.join("; ")
+                };
+                warn!(cause = %why, "trunk «{}»: its gateways lead nowhere", line.name);
+            }
+            line.lost = true;
+            return;
+        }
+        line.lost = false;
+        if line.machine.set_ways(now, ways, ids) && trunk.gateways.iter().any(|gateway| gateway.literal().is_none()) {
+            self.located.push((index, named));
         }
     }
 
@@ -175,13 +283,11 @@ pub fn login(credentials: &config::Credentials) -> Login {
     Login { user: auth_user.as_ref().unwrap_or(user).clone(), password: password.reveal().to_owned() }
 }
 
-/// The ways of gateways that are written as addresses.
-fn literal_ways(trunk: &config::Trunk, config: &Config, listeners: &Listeners) -> Vec<Way> {
-    let ways = trunk.gateways.iter().filter_map(|gateway| {
-        let peer = gateway.literal()?;
-        Some(Way { gateway: gateway.uri.clone(), peer, advertised: advertised(trunk, config, listeners, &peer) })
-    });
-    ways.collect()
+/// The families of addresses that we can send from.
+#[must_use]
+pub fn abilities(listeners: &Listeners) -> Abilities {
+    let family = |v4: bool| listeners.iter().any(|listener| listener.advertised.is_ipv4() == v4);
+    Abilities { v4: family(true), v6: family(false) }
 }
 
 /// The address that a carrier reaches us at by this way: its trunk's, or the listener's.

@@ -3,7 +3,7 @@
 //!
 //! [`UserAgent`] is the whole module's face; `Action`, `Event` and `Invitation` are its words. Below it, bottom up: `cursor`
 //! reads bytes, `framing` finds messages in a stream, `message` finds lines, `header/*` reads one header each, `envelope` checks what every request needs,
-//! `transaction/*` are the four machines of §17, `dialog` is §12, `trunk` is what we keep up with a carrier, `transport` says who is at the other end, `writer` builds messages.
+//! `transaction/*` are the four machines of §17, `dialog` is §12, `trunk` is what we keep up with a carrier, `locate` where its servers are, `transport` says who is at the other end, `writer` builds messages.
 
 pub mod action;
 pub mod cursor;
@@ -12,6 +12,7 @@ pub mod digest;
 pub mod envelope;
 pub mod framing;
 pub mod header;
+pub mod locate;
 pub mod message;
 pub mod method;
 pub mod refusal;

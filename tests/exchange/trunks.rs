@@ -3,6 +3,7 @@
 use contesta::config;
 use contesta::fault::SourceFile;
 use contesta::sip::Method;
+use contesta::sip::locate::{Answer, Kind, Question, Record};
 use contesta::sip::registrar::Offers;
 use contesta::sip::trunk::Standing;
 
@@ -152,4 +153,52 @@ fn a_carrier_that_is_away_is_found_when_it_is_back_and_nobody_waits_for_it_at_th
     sim.advance(33 * SECOND);
     assert!(sim.exchange.trunks().are_over());
     sim.assert_idle();
+}
+
+fn address(name: &str, address: &str) -> (Question, Answer) {
+    let records = vec![Record::Address(address.parse().unwrap())];
+    (Question::new(name, Kind::A), Answer::Records { records, ttl: 60 * SECOND })
+}
+
+/// RFC 3263 from the settings to the call: the name is looked up, followed when it moves, and what comes from its address is the trunk's.
+#[test]
+fn a_gateway_by_name_is_located_followed_and_let_in() {
+    let mut sim = centre("'sip:carrier.example'", "");
+    let old = sim.carrier("198.51.100.1:5070", Offers::Md5, (30, 120));
+    let new = sim.carrier("198.51.100.2:5070", Offers::Md5, (30, 120));
+    let hosts = vec![Record::Srv { priority: 0, weight: 0, port: 5070, target: "sbc.example".into() }];
+    let service = Question::new("_sip._udp.carrier.example", Kind::Srv);
+    sim.zone =
+        vec![(service, Answer::Records { records: hosts, ttl: 600 * SECOND }), address("sbc.example", "198.51.100.1")];
+    sim.tell(Input::Begin);
+    sim.advance(2 * SECOND);
+    assert!(is_registered(&sim) && targets(&sim, old) == 1);
+    assert_eq!(sim.looked_up.len(), 5, "{:?}", sim.looked_up);
+    let trunk_of = |sim: &Sim, address: &str| {
+        let trunk = sim.exchange.snapshot().config().trunk_of(address.parse().unwrap());
+        trunk.map(|trunk| trunk.name.clone())
+    };
+    assert_eq!((trunk_of(&sim, "198.51.100.1").as_deref(), trunk_of(&sim, "198.51.100.2")), (Some("carrier"), None));
+    // The name server fails: the last answer holds.
+    sim.zone[1].1 = Answer::Failed("no answer".into());
+    sim.advance(10 * MINUTE);
+    assert!(is_registered(&sim) && standings(&sim) == [Standing::Up]);
+    // The host moves.
+    sim.zone[1] = address("sbc.example", "198.51.100.2");
+    sim.carriers[old].silent = true;
+    sim.advance(3 * MINUTE);
+    assert!(is_registered(&sim) && targets(&sim, new) == 1);
+    assert_eq!((trunk_of(&sim, "198.51.100.1"), trunk_of(&sim, "198.51.100.2").as_deref()), (None, Some("carrier")));
+}
+
+#[test]
+fn a_name_that_does_not_exist_is_asked_again_and_costs_nobody_else_anything() {
+    let mut sim = centre("'sip:nobody.example:5060'", "");
+    let carrier = sim.carrier(FIRST, Offers::Md5, (30, 120));
+    sim.tell(Input::Begin);
+    sim.advance(5 * MINUTE);
+    assert!(!is_registered(&sim) && (4..=6).contains(&sim.looked_up.len()), "{:?}", sim.looked_up);
+    sim.zone = vec![address("nobody.example", "198.51.100.1")];
+    sim.advance(2 * MINUTE);
+    assert!(is_registered(&sim) && targets(&sim, carrier) == 1);
 }

@@ -27,6 +27,7 @@ use contesta::operator::{self, Operator};
 use contesta::service::secret::{KEY_BYTES, SecretKey};
 use contesta::service::{Services, import};
 use contesta::sip::digest::{Algorithm, Ha1};
+use contesta::sip::locate;
 use contesta::sip::registrar::{Account, Accounts, Offers, Registrar};
 use contesta::sip::user_agent::Settings;
 use contesta::sip::{Peer, UserAgent};
@@ -121,6 +122,10 @@ pub struct Sim {
     pub phones: Vec<Phone>,
     pub registrants: Vec<Registrant>,
     pub carriers: Vec<Carrier>,
+    /// What the DNS answers; everything else does not exist.
+    pub zone: Vec<(locate::Question, locate::Answer)>,
+    /// What it was asked.
+    pub looked_up: Vec<String>,
     /// Every record the engine has asked to store, in order.
     pub records: Vec<CallRecord>,
     /// Sockets that were asked for: the far end's address for one that may be shared.
@@ -230,6 +235,8 @@ impl Sim {
             phones: Vec::new(),
             registrants: Vec::new(),
             carriers: Vec::new(),
+            zone: Vec::new(),
+            looked_up: Vec::new(),
             desks: BTreeMap::new(),
             records: Vec::new(),
             opened: Vec::new(),
@@ -477,6 +484,14 @@ impl Sim {
                         self.later(after, Happening::SipToPhone(destination.address, bytes.clone()));
                     }
                 }
+                Output::LookUp(question) => {
+                    let known =
+                        self.zone.iter().find(|(known, _)| *known == question).map(|(_, answer)| answer.clone());
+                    let answer = known.unwrap_or(locate::Answer::Nothing { ttl: Duration::from_secs(60) });
+                    self.looked_up.push(question.to_string());
+                    self.later(Duration::from_millis(20), Happening::Input(Input::LookedUp { question, answer }));
+                }
+                Output::Named { .. } => {}
                 Output::OpenMedia { leg, peer: _, shared } => {
                     self.opened.push(shared);
                     let local = self.bind(leg);

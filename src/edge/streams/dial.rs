@@ -1,6 +1,7 @@
 //! Connections that we open: to where a request of ours goes, and to whom an answer is owed whose connection is lost.
 
 use std::net::SocketAddr;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ fn no_answer(patience: Duration) -> String {
 async fn secure(line: &Line, stream: TcpStream) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
     let settings = &line.shared.settings;
     let connector = tls::connector(settings.ca.as_deref()).map_err(|error| format!("{error:#}"))?;
-    let name = settings.names.get(&line.peer.address).cloned();
+    let name = settings.names.lock().unwrap_or_else(PoisonError::into_inner).get(&line.peer.address).cloned();
     let name = name.unwrap_or_else(|| address_name(line.peer.address));
     connector.connect(name, stream).await.map_err(|error| error.to_string())
 }

@@ -248,7 +248,7 @@ mod tests {
             limits: Limits { connections: 3, per_source: 2, ..Limits::default() },
             listeners: Listeners::new(us, []),
             ca: None,
-            names: BTreeMap::new(),
+            names: std::sync::Mutex::default(),
         };
         let shared = Arc::new(Shared::new(settings, Arc::new(|_| true)));
         let seat = |source: &str| shared.seat(source.parse().unwrap());

@@ -22,8 +22,8 @@ mod websocket;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -89,7 +89,7 @@ pub struct Settings {
     /// Certificates that we trust; `None`: those of the system.
     pub ca: Option<std::path::PathBuf>,
     /// The names that hosts show in their certificates, where they are not reached by address.
-    pub names: BTreeMap<SocketAddr, ServerName<'static>>,
+    pub names: Mutex<BTreeMap<SocketAddr, ServerName<'static>>>,
 }
 
 /// A message for a far end.
@@ -223,6 +223,14 @@ impl Streams {
             }
             What::Undelivered(parcel, why) => Some(self.undelivered(parcel, why)),
         }
+    }
+
+    /// A host at this address shows a certificate for this name from now on.
+    pub fn name(&self, address: SocketAddr, name: &str) {
+        let Ok(name) = ServerName::try_from(name.to_owned()) else {
+            return debug!(%address, "this is no name for a certificate");
+        };
+        self.shared.settings.names.lock().unwrap_or_else(PoisonError::into_inner).insert(address, name);
     }
 
     /// Sends by the connection that the destination names, else by one to its address, else by a new one. Comes back at once when

@@ -97,8 +97,14 @@ impl Trunk {
         }
     }
 
-    /// These lead there from now on, the best first. What is known of those that stay is kept.
-    pub fn set_ways(&mut self, now: Instant, ways: Vec<Way>, ids: &mut Ids) {
+    /// These lead there from now on, the best first. What is known of those that stay is kept. Whether any came or went: the same ones in another
+    /// order, as weights draw it anew each time, change nothing.
+    pub fn set_ways(&mut self, now: Instant, ways: Vec<Way>, ids: &mut Ids) -> bool {
+        let same = ways.len().min(WAYS_MAX) == self.ways.len()
+            && ways.iter().take(WAYS_MAX).all(|way| self.ways.iter().any(|(known, _)| known == way));
+        if same {
+            return false;
+        }
         let mut old = std::mem::take(&mut self.ways);
         for way in ways.into_iter().take(WAYS_MAX) {
             let known = old.iter().position(|(known, _)| known.peer == way.peer).map(|index| old.swap_remove(index).1);
@@ -109,6 +115,7 @@ impl Trunk {
         if let Some(registration) = &mut self.registration {
             registration.hurry(now);
         }
+        true
     }
 
     /// Every way, in the order of the settings and of the DNS, with what is known of it.
