@@ -7,12 +7,12 @@
     reason = "tests of real sockets open them, and write certificates"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -68,7 +68,7 @@ impl Edge {
         let nobody = Listener { transport: Transport::Udp, advertised: free };
         let listeners = Listeners::new(listeners.next().unwrap_or(nobody), listeners);
         let settings =
-            streams::Settings { patience, limits, listeners, ca: ca.map(Path::to_owned), names: BTreeMap::new() };
+            streams::Settings { patience, limits, listeners, ca: ca.map(Path::to_owned), names: Mutex::default() };
         let (sender, events) = channel();
         let mut streams =
             Streams::new(settings, runtime.handle().clone(), Arc::new(move |event| sender.send(event).is_ok()));

@@ -276,14 +276,14 @@ fn told_reply(trunk: &Trunk, peer: &Peer, reply: &Result<Reply, String>) -> (Str
 fn advice_on(fault: &str) -> String {
     let table = [
         (
-            "Expired",
+            "expired",
             "the gateway's certificate has expired, or this machine's clock is wrong: the carrier has to renew it",
         ),
         (
             "UnknownIssuer",
             "nobody whom we trust has signed its certificate: name the carrier's authority with «ca» in [sip]",
         ),
-        ("NotValidForName", "its certificate is for another name: write the gateway by the name that stands in it"),
+        ("not valid for name", "its certificate is for another name: write the gateway by the name that stands in it"),
         ("refused", "nothing listens there: ask the carrier for port and transport"),
         ("no answer", "is the address right, and does the firewall let us out?"),
         ("unreachable", "this machine has no way there: check its network"),
@@ -326,8 +326,8 @@ mod tests {
     #[test]
     fn what_tls_says_becomes_what_to_do() {
         for (fault, word) in [
-            ("invalid peer certificate: Expired", "expired"),
-            ("invalid peer certificate: certificate not valid for name \"x\"; NotValidForName", "another name"),
+            ("invalid peer certificate: certificate expired: verification time 1795857828 (UNIX)", "expired"),
+            ("invalid peer certificate: certificate not valid for name \"x\"", "another name"),
             ("invalid peer certificate: UnknownIssuer", "«ca»"),
             ("Connection refused (os error 111)", "nothing listens"),
             ("something else", "ask the carrier"),

@@ -134,9 +134,9 @@ fn read(bytes: &[u8], id: u16, question: &Question) -> Read {
     if packet.id() != id || !packet.has_flags(PacketFlag::RESPONSE) || !asked {
         return Read::NotOurs;
     }
-    match packet.rcode() {
-        RCODE::NoError | RCODE::NameError => {}
-        other => return Read::Faulty(format!("{other:?}")),
+    let code = packet.rcode();
+    if !matches!(code, RCODE::NoError | RCODE::NameError) {
+        return Read::Faulty(format!("{code:?}"));
     }
     if packet.has_flags(PacketFlag::TRUNCATION) {
         return Read::Truncated;
@@ -174,9 +174,9 @@ fn read(bytes: &[u8], id: u16, question: &Question) -> Read {
     }
     if records.is_empty() {
         // RFC 2308 §5: the SOA says for how long.
-        let told = packet.name_servers.iter().find_map(|record| match &record.rdata {
-            RData::SOA(soa) => Some(record.ttl.min(soa.minimum)),
-            _ => None,
+        let told = packet.name_servers.iter().find_map(|record| {
+            let RData::SOA(soa) = &record.rdata else { return None };
+            Some(record.ttl.min(soa.minimum))
         });
         let ttl = told.map_or(NOTHING_FOR, |seconds| Duration::from_secs(seconds.into()));
         return Read::Answer(Answer::Nothing { ttl });
