@@ -200,9 +200,11 @@ fn content_length(head: &[u8]) -> Option<usize> {
     while let Some(line) = lines.next() {
         let text = line.of(head);
         // RFC 3261 §7.3.1: a line that begins with a blank continues the one before.
-        if let (Some(b' ' | b'\t'), true) = (text.first(), here) {
-            let (start, _) = found?;
-            found = Some((start, line.end()));
+        if let Some(b' ' | b'\t') = text.first() {
+            if here {
+                let (start, _) = found?;
+                found = Some((start, line.end()));
+            }
             continue;
         }
         let field = read_field(text, line.start()).filter(|field| field.name() == Name::ContentLength);
@@ -292,6 +294,15 @@ mod tests {
             let head = format!("OPTIONS sip:a@b SIP/2.0\r\nTo: <sip:a@b>\r\n{length}\r\n");
             check(&format!("{OPTIONS}{head}{OPTIONS}"), &[message(OPTIONS), broken(&head)]);
         }
+    }
+
+    /// A line that continues another header is no Content-Length, whatever it looks like: two readers of one stream must not part here.
+    #[test]
+    fn what_continues_another_header_is_no_length() {
+        let head = "OPTIONS sip:a@b SIP/2.0\r\nContent-Type: text/plain\r\n Content-Length: 5\r\n\r\n";
+        check(&format!("{head}hello{OPTIONS}"), &[broken(head)]);
+        let whole = head.replace("\r\n\r\n", "\r\nl: 5\r\n\r\nhello");
+        check(&format!("{whole}{OPTIONS}"), &[message(&whole), message(OPTIONS)]);
     }
 
     #[test]

@@ -148,6 +148,8 @@ impl Message {
         let mut fields: Vec<Field> = Vec::with_capacity(HEADERS_USUAL);
         let (mut firsts, mut repeated) = ([0; Name::COUNT], None);
         let mut ended = false;
+        // The line before is no header, so what continues it is none either.
+        let mut broken = false;
         while let Some(line) = lines.next() {
             let text = line.of(&datagram);
             match text.first() {
@@ -156,6 +158,7 @@ impl Message {
                     break;
                 }
                 // RFC 3261 §7.3.1: a line that begins with a blank continues the one before.
+                Some(b' ' | b'\t') if broken => {}
                 Some(b' ' | b'\t') => match fields.last_mut() {
                     Some(field) => field.value.end = line.end,
                     None => fault = fault.or(Some(Fault::HeaderLine)),
@@ -172,8 +175,12 @@ impl Message {
                             _ if field.name.is_single() => repeated = repeated.or(Some(field.name)),
                             _ => {}
                         }
+                        broken = false;
                     }
-                    None => fault = fault.or(Some(Fault::HeaderLine)),
+                    None => {
+                        fault = fault.or(Some(Fault::HeaderLine));
+                        broken = true;
+                    }
                 },
             }
         }
@@ -419,6 +426,13 @@ mod tests {
             assert_eq!(scan(text).fault(), Some(expected), "{text}");
         }
         assert_eq!(scan("OPTIONS sip:a SIP/2.0\nl: -1\n\n").fault().map(Fault::status), Some(400));
+    }
+
+    #[test]
+    fn what_continues_a_broken_line_is_not_the_header_before() {
+        let message = scan("OPTIONS sip:a SIP/2.0\r\nTo: sip:a\r\nno colon\r\n ;tag=1\r\nCall-ID: c\r\n d\r\n\r\n");
+        assert_eq!((message.value(Name::To), message.fault()), (Some(b"sip:a".as_slice()), Some(Fault::HeaderLine)));
+        assert_eq!(message.value(Name::CallId), Some(b"c\r\n d".as_slice()));
     }
 
     #[test]
