@@ -82,6 +82,8 @@ mod fault;
 mod hold;
 #[path = "exchange/keys.rs"]
 mod keys;
+#[path = "exchange/ladder.rs"]
+mod ladder;
 #[path = "exchange/mutants.rs"]
 mod mutants;
 #[path = "exchange/registration.rs"]

@@ -84,7 +84,14 @@ async fn a_case_and_its_call_are_found_while_the_engine_runs() {
     assert_eq!(said(&contesta(data, &["cases", "list", "--since", "2026-03-15T02:31"])), "");
 
     let timeline = said(&contesta(data, &["calls", "show", "k7"]));
-    let (head, lines) = timeline.split_once("\n\n").unwrap();
+    let [head, lines, ladder] = timeline.split("\n\n").collect::<Vec<_>>()[..] else { panic!("{timeline}") };
+    let ladder: Vec<&str> = ladder.lines().collect();
+    assert!(ladder[0].contains("192.0.2.20:5062 (UDP)") && ladder[0].ends_with("contesta"), "{ladder:#?}");
+    assert!(
+        ladder[1].contains("│─ INVITE sip:*2363@192.0.2.10 ─")
+            && ladder[1].ends_with("audio 192.0.2.20:4000 RTP/AVP PCMU")
+    );
+    assert!(ladder[2].contains("+0.000 │◄─") && ladder[2].ends_with(" 200 OK (INVITE) ─│"), "{ladder:#?}");
     assert!(head.contains("result    bloqueo  (caller hung up: BYE)"), "{head}");
     let words: Vec<String> = lines.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     let expected = [
@@ -98,6 +105,7 @@ async fn a_case_and_its_call_are_found_while_the_engine_runs() {
     assert_eq!(words, expected);
     let json: serde_json::Value =
         serde_json::from_str(&said(&contesta(data, &["calls", "show", "k7", "--json"]))).unwrap();
+    assert_eq!((&json["ladder"][1]["what"], &json["ladder"][1]["at_ms"]), (&json!("200 OK"), &json!(0.25)));
     assert_eq!((&json["duration_ms"], &json["class"]), (&json!(83_250), &json!("gratuito")));
     assert!(said(&contesta(data, &["calls", "list", "--result", "bloqueo"])).contains(folio.as_str()));
     engine.close().await;
@@ -317,6 +325,9 @@ fn record(folio: String) -> CallRecord {
             entry(5_120, "beneleit.principal/menu", "key 1"),
             entry(12_000, "beneleit.facturacion/ultimos4", "keys ****"),
         ],
+        ladder: "0\t<UDP\t192.0.2.20:5062\tINVITE sip:*2363@192.0.2.10\t1 INVITE\taudio 192.0.2.20:4000 RTP/AVP PCMU\n\
+                 250\t>UDP\t=\t200 OK\t1 INVITE\t\n"
+            .into(),
         media: LegReport::default(),
         recording: None,
     }

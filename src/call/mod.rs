@@ -190,6 +190,7 @@ impl Call {
             cause: String::new(),
             folios: Vec::new(),
             path: Vec::new(),
+            ladder: String::new(),
             media: media::LegReport::default(),
             recording: None,
         });
@@ -247,7 +248,7 @@ impl Call {
     pub fn begin(&mut self, now: Now, offer: Option<Bytes>, out: &mut Vec<Action>) {
         let offer = match offer.map(|offer| Offer::parse(&offer)).transpose() {
             Ok(offer) => offer,
-            Err(error) => return self.refuse(now, error.status(), error.to_string(), out),
+            Err(error) => return self.refuse(now, error.status(), format!("{error} (SDP of the INVITE)"), out),
         };
         self.far = offer.as_ref().filter(|_| self.shared_audio).and_then(Offer::only_audio);
         self.stage = Stage::Opening { offer };
@@ -416,7 +417,7 @@ impl Call {
                 }
                 Err(error) => {
                     out.push(Action::CloseMedia);
-                    return self.refuse(now, error.status(), error.to_string(), out);
+                    return self.refuse(now, error.status(), error.explain(&offer), out);
                 }
             },
             None => {
@@ -711,7 +712,7 @@ impl Call {
 
     fn refuse(&mut self, now: Now, status: u16, why: String, out: &mut Vec<Action>) {
         self.note(now, "sip", format!("refused with {status}: {why}"));
-        self.record.cause.clone_from(&why);
+        self.record.cause = format!("{status}: {why}");
         self.stage = Stage::Closing;
         self.flow = Part::Over;
         self.media = Part::Over;

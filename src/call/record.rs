@@ -37,6 +37,8 @@ pub struct CallRecord {
     pub folios: Vec<String>,
     /// The way through the flow.
     pub path: Vec<PathEntry>,
+    /// Its SIP messages, as [`Ladder`](crate::sip::ladder::Ladder) has them; empty for a call of before there were ladders.
+    pub ladder: String,
     /// Totals of the caller's leg.
     pub media: LegReport,
     /// The call's recording, if one was begun.

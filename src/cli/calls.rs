@@ -10,6 +10,7 @@ use crate::audio::Codec;
 use crate::call::CallRecord;
 use crate::cli::audio::describe;
 use crate::cli::columns::{aligned, counted};
+use crate::cli::ladder;
 use crate::cli::moment::{self, local};
 use crate::cli::store::{StoreArgs, StorePlace, block_on};
 use crate::media::{Quality, RecordingReport, StreamQuality};
@@ -158,6 +159,11 @@ fn print(record: &CallRecord, zone: &TimeZone) {
         })
         .collect();
     aligned(&rows).iter().for_each(|line| println!("{line}"));
+    let ladder = ladder::lines(&record.ladder);
+    if !ladder.is_empty() {
+        println!();
+        ladder.iter().for_each(|line| println!("{line}"));
+    }
 }
 
 fn to_json(record: &CallRecord) -> Json {
@@ -171,7 +177,7 @@ fn to_json(record: &CallRecord) -> Json {
         "called": record.called, "caller": record.caller, "class": record.class, "began": record.began.to_string(),
         "answered": record.answered.map(|answered| answered.to_string()), "ended": record.ended.to_string(),
         "duration_ms": duration_ms(record), "result": record.result, "cause": record.cause, "folios": record.folios,
-        "path": path, "quality": quality_to_json(&record.media.quality), "recording": recording_to_json(record.recording.as_ref()),
+        "path": path, "ladder": ladder::to_json(&record.ladder), "quality": quality_to_json(&record.media.quality), "recording": recording_to_json(record.recording.as_ref()),
         "media": {
             "packets_received": record.media.packets_received, "packets_sent": record.media.packets_sent,
             "packets_lost": record.media.packets_lost, "packets_ignored": record.media.packets_ignored,

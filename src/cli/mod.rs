@@ -17,6 +17,7 @@ mod columns;
 mod folders;
 pub mod hours;
 pub mod import;
+mod ladder;
 pub mod load;
 mod moment;
 pub mod prompts;

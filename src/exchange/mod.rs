@@ -8,12 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use tracing::{Span, debug, error, info, info_span, warn};
 
 use crate::call::{self, Call, Invited};
 use crate::ids::{Ids, LegId};
 use crate::media::LegSettings;
 use crate::now::Now;
+use crate::sip::ladder::{Direction, Glance, Ladder};
 use crate::sip::registrar::{Registrar, Registration, Report};
 use crate::sip::{self, Flow, Invitation, Peer, Rejection, UserAgent};
 
@@ -21,10 +23,12 @@ pub mod accounts;
 pub mod action;
 mod door;
 pub mod guard;
+mod ladders;
 pub mod snapshot;
 pub mod trunks;
 
 use guard::{Offence, Standing};
+use ladders::Ladders;
 
 pub use action::{Input, Output, Why};
 pub use guard::Guard;
@@ -50,6 +54,7 @@ pub struct Exchange {
     trunks: Trunks,
     /// Boxed: calls come in the order of their legs, which leaves a tree's nodes half empty.
     calls: BTreeMap<LegId, Box<Line>>,
+    ladders: Ladders,
     /// One entry for each call that waits for a moment.
     timers: BTreeSet<(Instant, LegId)>,
     /// Buffers kept between inputs.
@@ -65,6 +70,8 @@ struct Line {
     /// Where the INVITE came from, and what that place was to us.
     source: (Peer, Standing),
     span: Span,
+    /// Its messages, and the key that finds them.
+    ladder: (u64, Ladder),
     wake: Option<Instant>,
 }
 
@@ -83,13 +90,14 @@ const STEPS_MAX: usize = 10_000;
 impl Exchange {
     /// An exchange without calls.
     #[must_use]
-    pub fn new(user_agent: UserAgent, snapshot: Arc<Snapshot>, limits: Limits, ids: Ids) -> Self {
+    pub fn new(user_agent: UserAgent, snapshot: Arc<Snapshot>, limits: Limits, mut ids: Ids) -> Self {
         Self {
             user_agent,
             guard: Guard::new(snapshot.config().guard.clone(), snapshot.config().sip.strangers),
             snapshot,
             limits,
             trunks: Trunks::default(),
+            ladders: Ladders::new(&mut ids),
             ids,
             calls: BTreeMap::new(),
             timers: BTreeSet::new(),
@@ -103,6 +111,7 @@ impl Exchange {
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Message { source, bytes } => {
+                self.tell_ladder(now, Direction::In, &source, &bytes);
                 let (snapshot, doors) = (&self.snapshot, (&mut self.guard, &mut self.user_agent));
                 let actions = &mut self.sip_actions;
                 let received = || door::receive(now.instant, source, bytes, doors, snapshot, actions);
@@ -169,6 +178,7 @@ impl Exchange {
                 }
             }
         }
+        self.ladders.turn_ends();
     }
 
     /// When the exchange wants to be woken, and why.
@@ -210,6 +220,7 @@ impl Exchange {
             self.with_call(now, leg, |call, actions| call.handle_timeout(now, actions));
             self.dispatch(now, Some(leg), out);
         }
+        self.ladders.turn_ends();
     }
 
     /// The connections that calls depend on.
@@ -283,6 +294,7 @@ impl Exchange {
             }
             let leg = match step {
                 Step::Sip(sip::Action::Send { destination, message }) => {
+                    self.tell_ladder(now, Direction::Out, &destination, &message);
                     out.push(Output::Send { destination, bytes: message });
                     None
                 }
@@ -293,6 +305,33 @@ impl Exchange {
                 }
             };
             self.collect(leg, &mut steps);
+        }
+    }
+
+    /// A message crosses the wire: it goes on the ladder of its call. A call that is refused before it is one has none, so a line
+    /// in the log says which header or rule it was.
+    fn tell_ladder(&mut self, now: Now, direction: Direction, far: &Peer, bytes: &Bytes) {
+        let Some(glance) = Glance::of(bytes) else { return };
+        if let Some(leg) = self.ladders.leg_of(direction, far, bytes, &glance) {
+            if let Some(line) = self.calls.get_mut(&leg) {
+                line.ladder.1.add(now.instant, direction, far, &glance, &ladders::note(&glance));
+            }
+            return;
+        }
+        let refused = direction == Direction::Out && glance.status().is_some_and(|status| status >= 400);
+        // What strangers get is told by the guard, once in a while.
+        if refused && !self.ladders.told && glance.cseq().ends_with(b"INVITE") {
+            let shown = |text: &[u8]| snapshot::printable(&String::from_utf8_lossy(text), CONTACT_MAX);
+            let noted: Vec<String> = glance.noted().map(|(name, value)| format!("{name}: {}", shown(value))).collect();
+            let (sip_call_id, noted) = (shown(glance.call_id()), noted.join("; "));
+            match self.snapshot.standing(far.address) {
+                Standing::Trunk => {
+                    info!(peer = %far, %sip_call_id, "refused: {} ({noted})", shown(glance.start_line()))
+                }
+                Standing::Open | Standing::Stranger => {
+                    debug!(peer = %far, %sip_call_id, "refused: {} ({noted})", shown(glance.start_line()));
+                }
+            }
         }
     }
 
@@ -390,6 +429,7 @@ impl Exchange {
     /// Routes a new call: unknown number → 404, over the limit → 503 with Retry-After.
     fn invited(&mut self, now: Now, leg: LegId, invitation: Invitation) {
         let snapshot = self.snapshot.clone();
+        self.ladders.told = true;
         let refusal = |status, retry_after, why: String| Rejection { status, retry_after, warning: Some(why) };
         let peer = invitation.source;
         let standing = snapshot.standing(peer.address);
@@ -401,13 +441,13 @@ impl Exchange {
             }
             Some(found) if self.calls.len() < self.limits.calls => found,
             Some(_) => {
-                info!(%peer, status = 503, "over the limit of {} calls", self.limits.calls);
+                info!(%peer, status = 503, "over the limit of {} calls ([limits] calls)", self.limits.calls);
                 let why = refusal(503, Some(RETRY_AFTER_SECONDS), "all lines are busy".into());
                 return self.user_agent.reject(now.instant, leg, &why, &mut self.sip_actions);
             }
             None => {
                 self.guard.offence(now.instant, &peer, standing, Offence::UnknownNumber);
-                info!(%peer, status = 404, "no flow answers {}", mask(&snapshot::printable(snapshot.called(&invitation), snapshot::CALLED_MAX)));
+                info!(%peer, status = 404, "no flow answers {} (numbers of flows/*/operator.toml)", mask(&snapshot::printable(snapshot.called(&invitation), snapshot::CALLED_MAX)));
                 let why = refusal(404, None, "no flow answers this number: see «contesta route»".into());
                 return self.user_agent.reject(now.instant, leg, &why, &mut self.sip_actions);
             }
@@ -430,13 +470,14 @@ impl Exchange {
             return self.user_agent.reject(now.instant, leg, &why, &mut self.sip_actions);
         };
         if !self.guard.begin_call(&peer, standing) {
-            info!(%peer, status = 503, "as many calls as one address may have");
+            info!(%peer, status = 503, "as many calls as one address may have ([guard] calls)");
             let why = refusal(503, Some(RETRY_AFTER_SECONDS), "too many calls from this address".into());
             return self.user_agent.reject(now.instant, leg, &why, &mut self.sip_actions);
         }
         let span = info_span!("call", call = %call.key(), leg = leg.0);
         span.in_scope(|| info!(%peer, "offered"));
-        self.calls.insert(leg, Box::new(Line { call, source: (peer, standing), span, wake: None }));
+        let ladder = self.ladders.begin(now.instant, leg, &invitation.call_id);
+        self.calls.insert(leg, Box::new(Line { call, source: (peer, standing), span, ladder, wake: None }));
         self.with_call(now, leg, |call, actions| call.begin(now, invitation.offer, actions));
     }
 
@@ -471,8 +512,12 @@ impl Exchange {
             call::Action::Request { id, request, timeout } => {
                 out.push(Output::Request { leg, id, request, timeout });
             }
-            call::Action::Record(record) => {
-                if let Some(Line { wake, source: (peer, standing), .. }) = self.calls.remove(&leg).map(|line| *line) {
+            call::Action::Record(mut record) => {
+                if let Some(Line { wake, source: (peer, standing), ladder: (key, ladder), .. }) =
+                    self.calls.remove(&leg).map(|line| *line)
+                {
+                    record.ladder = ladder.into_text();
+                    self.ladders.end(leg, key);
                     self.guard.end_call(&peer, standing);
                     if let Some(at) = wake {
                         self.timers.remove(&(at, leg));

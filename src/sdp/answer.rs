@@ -44,6 +44,16 @@ impl Unacceptable {
     pub fn status(&self) -> u16 {
         488
     }
+
+    /// The same in one line that says what was offered, and where it stands.
+    #[must_use]
+    pub fn explain(&self, offer: &Offer) -> String {
+        match self {
+            Self::NoCodec => format!("no codec in common: {} was offered (SDP m=audio)", offer.codec_names()),
+            Self::NoAudio | Self::Unreachable => format!("{self} (SDP m= and c=)"),
+            Self::SrtpOff | Self::SrtpRequired | Self::NoSuite => format!("{self} (SDP m=audio, a=crypto)"),
+        }
+    }
 }
 
 /// Answers `offer` (RFC 3264 §6): one audio stream is taken, every other one refused in its place. It is the first that can be

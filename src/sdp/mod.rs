@@ -13,6 +13,7 @@ mod description;
 mod format;
 mod negotiated;
 mod offer;
+mod outline;
 mod terms;
 mod writer;
 
@@ -20,5 +21,6 @@ pub use answer::{Unacceptable, answer};
 pub use description::{Direction, Offer, SdpError};
 pub use negotiated::{Negotiated, Profile};
 pub use offer::{Offered, offer};
+pub use outline::outline;
 pub use terms::{SrtpPolicy, Terms};
 pub use writer::Local;

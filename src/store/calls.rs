@@ -40,8 +40,8 @@ pub(crate) async fn save(conn: &mut Conn, record: &CallRecord) -> Result<(), Fai
     let changed = conn
         .execute(
             "INSERT INTO calls (call_key, operator, flow, sip_call_id, called, caller, class, began, answered, ended, \
-             result, cause, folios, path, media, recording, quality) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) ON CONFLICT DO NOTHING",
+             result, cause, folios, path, media, recording, quality, ladder) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) ON CONFLICT DO NOTHING",
             args![
                 &*record.key.0,
                 record.operator.as_str(),
@@ -60,6 +60,7 @@ pub(crate) async fn save(conn: &mut Conn, record: &CallRecord) -> Result<(), Fai
                 media_to_json(&record.media).to_string(),
                 recording.as_deref(),
                 quality.as_deref(),
+                (!record.ladder.is_empty()).then_some(record.ladder.as_str()),
             ],
         )
         .await?;
@@ -121,12 +122,13 @@ fn read(row: &Row) -> anyhow::Result<CallRecord> {
             quality: maybe_json(16)?.as_ref().map(quality_from_json).unwrap_or_default(),
             ..media_from_json(&json(14)?)?
         },
+        ladder: row.maybe_text(17)?.unwrap_or_default().to_owned(),
         recording: maybe_json(15)?.as_ref().and_then(recording_from_json),
     })
 }
 
 const BY_KEY: &str = "SELECT call_key, operator, flow, sip_call_id, called, caller, class, began, answered, ended, result, \
-     cause, folios, path, media, recording, quality FROM calls WHERE call_key = $1";
+     cause, folios, path, media, recording, quality, ladder FROM calls WHERE call_key = $1";
 const LIST: &str = "SELECT call_key, operator, flow, sip_call_id, called, caller, class, began, answered, ended, result, \
-     cause, folios, path, media, recording, quality FROM calls WHERE ($1 IS NULL OR operator = $1) \
+     cause, folios, path, media, recording, quality, ladder FROM calls WHERE ($1 IS NULL OR operator = $1) \
      AND ($2 IS NULL OR result = $2) AND ($3 IS NULL OR began >= $3) ORDER BY began DESC, call_key LIMIT $4";

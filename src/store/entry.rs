@@ -142,7 +142,7 @@ fn record_to_json(record: &CallRecord) -> Json {
         "began": record.began.as_millisecond(), "answered": record.answered.map(Timestamp::as_millisecond),
         "ended": record.ended.as_millisecond(), "result": record.result, "cause": record.cause,
         "folios": record.folios, "path": path_to_json(&record.path), "media": media_to_json(&record.media),
-        "quality": quality_to_json(&record.media.quality), "recording": recording_to_json(record.recording.as_ref()),
+        "quality": quality_to_json(&record.media.quality), "ladder": record.ladder, "recording": recording_to_json(record.recording.as_ref()),
     })
 }
 
@@ -166,6 +166,7 @@ fn record_from_json(body: &Json) -> anyhow::Result<CallRecord> {
             quality: body.get("quality").map(quality_from_json).unwrap_or_default(),
             ..media_from_json(member(body, "media")?)?
         },
+        ladder: body.get("ladder").and_then(Json::as_str).unwrap_or_default().to_owned(),
         recording: body.get("recording").and_then(recording_from_json),
     })
 }
@@ -404,7 +405,8 @@ mod tests {
                         result: word.clone(),
                         cause: word.clone(),
                         folios: vec![folio.to_string()],
-                        path: vec![PathEntry { at_ms: seed, place: word.clone(), what: word }],
+                        path: vec![PathEntry { at_ms: seed, place: word.clone(), what: word.clone() }],
+                        ladder: word,
                         media: LegReport {
                             packets_received: seed,
                             digits: 7,

@@ -64,7 +64,7 @@ fn without_a_port_for_media_a_call_is_told_to_come_back() {
     assert_eq!(sim.phones[phone].finals, [503]);
     assert_eq!(peer::header(&sim.phones[phone].last_response, "Retry-After").as_deref(), Some("5"));
     sim.assert_idle();
-    assert_eq!(sim.record().cause, "no media port: every port is taken");
+    assert_eq!(sim.record().cause, "503: no media port: every port is taken");
 }
 
 #[test]
@@ -203,8 +203,9 @@ fn without_a_common_codec_488_and_without_sdp_400() {
     sim.assert_idle();
     assert_eq!(sim.phones[garbled].finals, [400]);
     let causes: Vec<_> = sim.records.iter().map(|record| (record.result.as_str(), record.cause.as_str())).collect();
-    assert_eq!(causes[0], ("rechazada", "none of the codecs that are offered is spoken here"));
-    assert_eq!(causes[1].0, "rechazada");
+    assert_eq!(causes[0], ("rechazada", "488: no codec in common: G729 was offered (SDP m=audio)"));
+    let broken = "400: line 1: a session description begins with v=0 (SDP of the INVITE)";
+    assert_eq!(causes[1], ("rechazada", broken));
     assert_eq!(causes.len(), 2);
 }
 

@@ -68,7 +68,7 @@ fn without_srtp_a_trunk_that_requires_it_answers_488_and_says_so() {
     assert_eq!(sim.phones[phone].finals, [488]);
     let warning = peer::header(&sim.phones[phone].last_response, "Warning").unwrap();
     assert!(warning.contains("SRTP is required here: offer RTP/SAVP with a=crypto"), "{warning}");
-    assert!(sim.record().cause.starts_with("SRTP is required here"));
+    assert!(sim.record().cause.starts_with("488: SRTP is required here"));
 
     let mut sim = terms(&[], SrtpPolicy::Off);
     let phone = secure(&mut sim, "RTP/SAVP", key(Suite::AeadAes128Gcm, 1));

@@ -126,6 +126,7 @@ pub fn record(key: &str, folios: Vec<String>) -> CallRecord {
             PathEntry { at_ms: 50, place: "beneleit.principal/contestar".into(), what: "enter".into() },
             PathEntry { at_ms: 5_120, place: "beneleit.principal/menu".into(), what: "key 1 → «bloqueo»".into() },
         ],
+        ladder: "0\t<UDP\t192.0.2.20:5062\tINVITE sip:*2363@192.0.2.10\t1 INVITE\t\n".into(),
         media: LegReport {
             packets_received: 6_000,
             packets_sent: 5_990,

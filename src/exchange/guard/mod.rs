@@ -241,7 +241,8 @@ impl Guard {
         let Some(source) = self.sources.get_mut(&place).filter(|_| remembers) else { return };
         if source.told.is_none_or(|told| now.saturating_duration_since(told) >= window) {
             source.told = Some(now);
-            info!(%peer, "a request from an address of no trunk");
+            let what = if self.silent { "no answer" } else { "403" };
+            info!(%peer, "{what}: {} is in no trunk's list (sources of [[trunks]] in contesta.toml)", peer.address.ip().to_canonical());
         }
     }
 
