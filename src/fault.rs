@@ -147,26 +147,32 @@ fn draw(fault: &Fault, source: &SourceFile, renderer: &Renderer) -> String {
 /// log are not those who may know it.
 fn masked(text: &str) -> String {
     let mut masked = text.to_owned();
-    for key in SECRETS {
-        for (at, _) in text.match_indices(key) {
-            let Some(rest) = text.get(at + key.len()..) else { continue };
-            // Behind the key: its own closing quote perhaps, `=`, and the value to the end of its line.
-            let value = rest.trim_start_matches(['"', '\'']).trim_start_matches([' ', '\t']);
-            let Some(value) = value.strip_prefix('=').map(|value| value.trim_start_matches([' ', '\t'])) else {
-                continue;
-            };
-            let Some(quote) = value.chars().next().filter(|first| matches!(first, '"' | '\'')) else { continue };
-            let Some(inner) = value.get(1..) else { continue };
-            let end = inner.find([quote, '\n', '\r']).unwrap_or(inner.len());
-            let start = text.len() - inner.len();
-            masked.replace_range(start..start + end, &"*".repeat(end));
+    for (at, _) in text.match_indices('=') {
+        let (before, value) = (text.get(..at).unwrap_or_default(), text.get(at + 1..).unwrap_or_default());
+        let before = before.trim_end_matches([' ', '\t']).trim_end_matches(['"', '\'']);
+        let key = before.rsplit(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').next().unwrap_or_default();
+        if !is_secret(key) {
+            continue;
         }
+        // The value, to its closing quote or the end of its line.
+        let value = value.trim_start_matches([' ', '\t']);
+        let Some(quote) = value.chars().next().filter(|first| matches!(first, '"' | '\'')) else { continue };
+        let Some(inner) = value.get(1..) else { continue };
+        let end = inner.find([quote, '\n', '\r']).unwrap_or(inner.len());
+        let start = text.len() - inner.len();
+        masked.replace_range(start..start + end, &"*".repeat(end));
     }
     masked
 }
 
 /// Keys whose values are nobody's business, in whatever file.
 const SECRETS: [&str; 3] = ["password", "ha1_md5", "ha1_sha256"];
+
+/// Whether that is the key of a secret, misspelt perhaps: that is what most faults beside one are about.
+fn is_secret(key: &str) -> bool {
+    let key = key.to_lowercase();
+    key.contains("pass") || SECRETS.iter().any(|secret| strsim::osa_distance(&key, secret) <= 2)
+}
 
 /// The part of a span on its first line: a fault about a whole table points at its head, not at a page.
 fn first_line(text: &str, span: Range<usize>) -> Range<usize> {
@@ -225,7 +231,18 @@ mod tests {
         assert!(drawn.contains("'Ana'") && drawn.contains("'seen'"), "{drawn}");
         assert!(!drawn.contains("corcel") && !drawn.contains("5ebe"), "{drawn}");
         assert_eq!(masked(text).len(), text.len());
-        for plain in ["password", "password = ", "password = 5", "passwords are \"kept\""] {
+        for slip in ["pasword", "Passwrod", "ha1-md5", "\"ha1_sha25\"", "passphrase"] {
+            let shown = masked(&format!("[[trunks]]\n{slip} = 'corcel' # nuestra\n"));
+            assert!(!shown.contains("corcel") && shown.contains("nuestra"), "{shown}");
+        }
+        for plain in [
+            "password",
+            "password = ",
+            "name = 'corcel'",
+            "realm = \"corcel\"",
+            "password = 5",
+            "passwords are \"kept\"",
+        ] {
             assert_eq!(masked(plain), plain);
         }
     }
