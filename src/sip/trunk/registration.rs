@@ -310,7 +310,7 @@ impl Registration {
             // RFC 3263 §4.3: silence, no connection and 503 lead to the next; so does what a broken gateway says.
             408 | 500..=599 if asking.ways < ways.len() => {
                 self.way = (self.way + 1) % ways.len();
-                self.ask(now, Asking { ways: asking.ways + 1, ..asking }, ways, ids, out);
+                self.ask(now, Asking { ways: asking.ways + 1, challenges: 0, ..asking }, ways, ids, out);
             }
             _ => {
                 let wait = message.as_ref().and_then(|message| retry_after::parse(message.value(Name::RetryAfter)?));
@@ -334,7 +334,9 @@ impl Registration {
         out: &mut Vec<Step>,
     ) {
         let Some(message) = message else { return self.fail(now, Failure::Silent, None, ids, out) };
-        match self.answers.challenged(message, asking.answered) {
+        // A first answer counts on an earlier nonce, which the registrar may have forgotten, or another gateway never known, without saying
+        // that it is stale: only an answer to its own challenge says something about the password.
+        match self.answers.challenged(message, asking.answered && asking.challenges > 0) {
             Ok(()) if asking.challenges < CHALLENGES_MAX => {
                 self.ask(now, Asking { challenges: asking.challenges + 1, ..asking }, ways, ids, out);
             }
@@ -554,6 +556,26 @@ mod tests {
         // It grew old: one more answer, and no fault.
         bench.answer(401, &format!("{CHALLENGE}, stale=true"));
         assert!(header(&bench.asked().unwrap(), "Authorization").unwrap().contains("nc=00000001"));
+    }
+
+    /// A registrar that gives each nonce once, or was restarted, and a second gateway that never gave ours: the password is right.
+    #[test]
+    fn an_old_nonce_refused_without_a_word_is_no_wrong_password() {
+        let mut bench = bench(&["198.51.100.1:5060", "198.51.100.2:5060"]);
+        bench.wake();
+        bench.answer(401, CHALLENGE);
+        bench.asked().unwrap();
+        bench.answer(200, "Contact: <sip:ana@192.0.2.10>;expires=100");
+        bench.steps.clear();
+        bench.wake();
+        bench.answer(401, CHALLENGE);
+        assert!(header(&bench.asked().unwrap(), "Authorization").unwrap().contains("nc=00000001"), "its new nonce");
+        bench.answer(503, "X: 1");
+        assert_eq!(bench.asked().unwrap().destination.address.to_string(), "198.51.100.2:5060");
+        bench.answer(401, CHALLENGE);
+        bench.asked().unwrap();
+        bench.answer(401, CHALLENGE);
+        assert_eq!(bench.failure().0, Failure::WrongPassword, "of its own nonce");
     }
 
     /// RFC 3261 §10.2.8.
