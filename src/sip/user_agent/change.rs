@@ -35,6 +35,9 @@ use crate::sip::transaction::invite_client::Answer;
 use crate::sip::transport::Peer;
 use crate::sip::writer::Writer;
 
+/// The longest session that a 422 makes us ask for, in seconds: a day. One of years would be one that is never looked at.
+pub(super) const MIN_SE_MAX: u32 = 86_400;
+
 /// A refresh that something else stands in the way of is tried again after this long.
 const BUSY: Duration = Duration::from_secs(2);
 
@@ -251,7 +254,7 @@ impl UserAgent {
             422 => {
                 // RFC 4028 §7.3: as long as it says, at once; one that asks for no more than it had is refused for good.
                 let least = message.and_then(|message| min_se(message.value(Name::MinSe)?)).unwrap_or_default();
-                if least > leg.min_se {
+                if least > leg.min_se && least <= MIN_SE_MAX {
                     leg.min_se = least;
                     return self.ask_anew(now, id, invite, out);
                 }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::change::MIN_SE_MAX;
 use super::finish::branch;
 use super::leg::{Leg, Outgoing, Stage};
 use super::transactions::{Acknowledged, ClientMachine, Errand, Originated, Ours};
@@ -92,7 +93,7 @@ impl UserAgent {
         // RFC 4028 §7.3: the same call, with an interval that is long enough. Each time it has to grow.
         let least = message.value(Name::MinSe).and_then(min_se).unwrap_or_default();
         let asked = self.settings.session.expires.unwrap_or_default().max(ours.min_se);
-        if !wanted || least <= asked {
+        if !wanted || least <= asked || least > MIN_SE_MAX {
             return false;
         }
         let again = Originated { cseq: ours.cseq + 1, min_se: least, ..ours.clone() };
