@@ -154,11 +154,14 @@ fn masked(text: &str) -> String {
         if !is_secret(key) {
             continue;
         }
-        // The value, to its closing quote or the end of its line.
+        // The value, to its closing quote or the end of its line; one whose quotes were forgotten is a fault itself.
         let value = value.trim_start_matches([' ', '\t']);
-        let Some(quote) = value.chars().next().filter(|first| matches!(first, '"' | '\'')) else { continue };
-        let Some(inner) = value.get(1..) else { continue };
-        let end = inner.find([quote, '\n', '\r']).unwrap_or(inner.len());
+        let inner = value.strip_prefix(['"', '\'']).unwrap_or(value);
+        let end = match value.chars().next() {
+            Some(quote @ ('"' | '\'')) => inner.find([quote, '\n', '\r']),
+            _ => inner.find(['\n', '\r', ',', '}', '#']),
+        };
+        let end = end.unwrap_or(inner.len());
         let start = text.len() - inner.len();
         masked.replace_range(start..start + end, &"*".repeat(end));
     }
@@ -235,14 +238,8 @@ mod tests {
             let shown = masked(&format!("[[trunks]]\n{slip} = 'corcel' # nuestra\n"));
             assert!(!shown.contains("corcel") && shown.contains("nuestra"), "{shown}");
         }
-        for plain in [
-            "password",
-            "password = ",
-            "name = 'corcel'",
-            "realm = \"corcel\"",
-            "password = 5",
-            "passwords are \"kept\"",
-        ] {
+        assert_eq!(masked("{ password = corcel, x = 1 }\nb = 2"), "{ password = ******, x = 1 }\nb = 2");
+        for plain in ["password", "password = ", "name = 'corcel'", "realm = \"corcel\"", "passwords are \"kept\""] {
             assert_eq!(masked(plain), plain);
         }
     }
