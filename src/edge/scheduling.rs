@@ -11,9 +11,11 @@ pub const MEDIA_TURN: Duration = Duration::from_micros(200);
 /// that is in the midst of its own (EEVDF), and nobody loses his share by it. A thread that wakes each millisecond would
 /// otherwise wait up to three for one that sets up calls on the same core. Needs no privilege; older systems take no notice.
 pub fn ask_for_short_turns(turn: Duration) {
-    // SAFETY: sched_attr is plain C data for which zeros are valid: the policy of all threads, and no flags.
+    // SAFETY: sched_attr is plain C data for which zeros are valid.
     let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
     attributes.size = size_of::<libc::sched_attr>() as u32;
+    // Whoever starts the engine may have given it another policy.
+    attributes.sched_flags = libc::SCHED_FLAG_KEEP_POLICY as u64;
     // SAFETY: no pointers; 0 is the calling thread. It keeps the niceness it has.
     attributes.sched_nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
     attributes.sched_runtime = u64::try_from(turn.as_nanos()).unwrap_or(0);
