@@ -81,6 +81,12 @@ fn j1_a_stolen_handset_is_blocked_at_night_and_its_report_number_covers_it() {
     assert_eq!(again.times_heard(&folio(case)), 2);
     assert_eq!(again.simulator.result(), Some("bloqueo"));
     assert_eq!(centre.cases("beneleit").len(), 1);
+
+    // Who reports it from another line gets a report and a suspension of their own, and no folio of somebody else.
+    let mut other = centre.call("*2363", Some("2225550102"), "2026-03-15T03:20:00");
+    other.keys("1,2,1,490154203237518,1").listen();
+    assert!(other.has_heard("linea_suspension_ordenada") && other.has_heard("equipo_bloqueo_anterior"));
+    assert_eq!((other.times_heard(&folio(case)), centre.cases("beneleit").len()), (0, 2));
 }
 
 /// J2, B-01, B-02, B-14: a third party without the IMEI, on a holiday at 20:00, from a Beneleit line.

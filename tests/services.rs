@@ -161,6 +161,10 @@ async fn a_handset_is_blocked_once_under_its_first_folio() {
     assert_eq!(block(&second).await, ("already_blocked".into(), already.clone()));
     assert_eq!(status().await, ("already_blocked".into(), already.clone()));
     assert_eq!(desk.store.orders(&second).await.unwrap(), []);
+    // Whoever reports it from another line hears no folio that is not theirs, and has their own line suspended.
+    let elsewhere = [imei.clone(), ("linea", text("2225550102"))];
+    assert_eq!(desk.ask("beneleit", "device.status", &elsewhere).await, ("not_blocked".into(), Values::new()));
+    assert_eq!(desk.ask("beneleit", "device.status", &[imei.clone(), ("linea", text(""))]).await.0, "not_blocked");
 
     // J2: without an IMEI the line alone is suspended.
     let suspend = async |folio: &Folio| {
