@@ -3,7 +3,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -36,7 +36,7 @@ fn make(path: &Path) -> anyhow::Result<SecretKey> {
     let mut ids = entropy::ids()?;
     ids.fill(bytes.as_mut());
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).with_context(failed)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(failed)?;
     }
     // Written beside and linked: nobody reads half a key, and whoever comes second takes the first one's.
     let beside = path.with_extension(format!("{}.part", ids.token(8)));

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "the store stamps what it is given and has its own writer thread")]
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -571,13 +572,15 @@ impl Store {
     }
 }
 
-/// Makes the folder of a SQLite file.
+/// Makes the folder of a SQLite file; numbers and folios of callers are nobody else's to read.
 fn make_folder(place: &Place) -> anyhow::Result<()> {
     let Place::Sqlite(path) = place else { return Ok(()) };
     match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        Some(folder) => {
-            std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
-        }
+        Some(folder) => std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display())),
         None => Ok(()),
     }
 }

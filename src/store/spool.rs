@@ -7,6 +7,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -29,7 +30,11 @@ impl Spool {
     /// # Errors
     /// Another engine has it, or the file system refuses.
     pub(crate) fn open(folder: &Path) -> anyhow::Result<(Self, Vec<Entry>)> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
         let path = folder.join(FILE_NAME);
         let mut file = OpenOptions::new()
             .read(true)
@@ -200,6 +205,17 @@ mod tests {
 
     fn names(entries: &[Entry]) -> Vec<&str> {
         entries.iter().map(|entry| entry.id.as_str()).collect()
+    }
+
+    #[test]
+    fn nobody_else_may_look_into_its_folder() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("var/data");
+        drop(Spool::open(&data).unwrap());
+        for made in [data.as_path(), data.parent().unwrap()] {
+            assert_eq!(made.metadata().unwrap().permissions().mode() & 0o777, 0o700, "{}", made.display());
+        }
     }
 
     #[test]
