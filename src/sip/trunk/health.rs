@@ -114,16 +114,6 @@ impl Health {
         self.judge(now, answered && status != 503)
     }
 
-    /// What a call came to there: as good as a probe. A probe under way goes on.
-    pub fn handle_call(&mut self, now: Instant, answered: bool) -> Option<Standing> {
-        let state = self.state;
-        let changed = self.judge(now, answered);
-        if matches!(state, State::Asking { .. }) {
-            self.state = state;
-        }
-        changed
-    }
-
     fn judge(&mut self, now: Instant, answered: bool) -> Option<Standing> {
         let (opposite, needed) = match (self.standing, answered) {
             (Standing::Up, true) | (Standing::Down, false) => (self.standing, 0),
@@ -205,14 +195,5 @@ mod tests {
             health.handle_answer(start, 1, status, true);
             assert_eq!(health.standing(), expected, "{status}");
         }
-    }
-
-    #[test]
-    fn calls_tell_as_much_as_probes() {
-        let start = Instant::now();
-        let mut health = Health::new(None, start);
-        assert_eq!(health.poll_timeout(), None);
-        assert_eq!(health.handle_call(start, true), Some(Standing::Up));
-        assert_eq!([health.handle_call(start, false), health.handle_call(start, false)], [None, Some(Standing::Down)]);
     }
 }

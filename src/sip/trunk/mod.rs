@@ -123,15 +123,6 @@ impl Trunk {
         self.ways.iter().map(|(way, health)| (way, health))
     }
 
-    /// The ways in the order in which they are tried: those that are down come last.
-    #[must_use]
-    pub fn order(&self) -> Vec<Way> {
-        let down = |health: &Health| health.standing() == Standing::Down;
-        let all = || self.ways.iter();
-        let up = all().filter(|(_, health)| !down(health));
-        up.chain(all().filter(|(_, health)| down(health))).map(|(way, _)| way.clone()).collect()
-    }
-
     /// Whether some way is not known to be down.
     #[must_use]
     pub fn is_up(&self) -> bool {
@@ -197,12 +188,6 @@ impl Trunk {
                 out.extend(changed.map(|standing| Action::Health(peer, standing)));
             }
         }
-    }
-
-    /// What a call to this address came to: whether anything but silence, a broken connection or 503 answered.
-    pub fn handle_call(&mut self, now: Instant, peer: Peer, answered: bool, out: &mut Vec<Action>) {
-        let Some((_, health)) = self.ways.iter_mut().find(|(way, _)| way.peer == peer) else { return };
-        out.extend(health.handle_call(now, answered).map(|standing| Action::Health(peer, standing)));
     }
 
     /// Ends the registration and the probes.
