@@ -1,7 +1,12 @@
-//! 100,000 mutated SIP messages: none may panic, leave a leg behind that nobody can end, or disturb a call in progress.
+//! 100,000 mutated SIP messages: none may panic, leave a leg behind that nobody can end, or disturb a call in progress. And what
+//! the fuzz targets of `fuzz/` have found so far.
 
+#![expect(clippy::disallowed_methods, reason = "the corpora are files")]
+
+mod fuzz;
 mod peer;
 
+use std::path::Path;
 use std::time::Duration;
 
 use contesta::ids::Ids;
@@ -90,6 +95,23 @@ fn finish(line: &mut Line, leg: contesta::ids::LegId, way: u64) {
         _ => {
             line.accept(leg);
             line.ask(|agent, now, out| agent.hangup(now, leg, "over", out));
+        }
+    }
+}
+
+/// Inputs that reach every part of the targets that libFuzzer has found a way to, and each that was a finding once.
+#[test]
+fn the_corpora_of_the_fuzz_targets_find_nothing() {
+    let corpora = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus"));
+    for (target, run) in fuzz::TARGETS {
+        let entries = std::fs::read_dir(corpora.join(target)).expect(target);
+        let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        assert!(files.len() >= 20, "{target}: {} inputs", files.len());
+        for file in files {
+            let input = std::fs::read(&file).unwrap();
+            let result = std::panic::catch_unwind(|| run(&input));
+            assert!(result.is_ok(), "{}", file.display());
         }
     }
 }
