@@ -24,6 +24,7 @@ pub mod action;
 mod door;
 pub mod guard;
 mod ladders;
+pub mod outbound;
 pub mod snapshot;
 pub mod trunks;
 
