@@ -55,7 +55,7 @@ impl Fault {
             span,
             line,
             column,
-            message: message.into(),
+            message: without_passwords(&message.into()),
             suggestion: None,
             severity: Severity::Error,
         }
@@ -143,10 +143,34 @@ fn draw(fault: &Fault, source: &SourceFile, renderer: &Renderer) -> String {
     renderer.render(&report).trim_end().to_owned()
 }
 
+/// A star for each byte of a password that stands in a URI, `sip:user:password@host` or `postgres://user:password@host`, wherever the URI
+/// does: the key in front of it may be misspelt beyond recognition.
+#[must_use]
+pub fn without_passwords(text: &str) -> String {
+    let mut masked = text.to_owned();
+    let schemes = ["://", "sip:", "sips:", "SIP:", "SIPS:"];
+    for (at, scheme) in schemes.into_iter().flat_map(|scheme| text.match_indices(scheme)) {
+        let before = text.get(..at).unwrap_or_default();
+        let userinfo = text.get(at + scheme.len()..).unwrap_or_default();
+        // In quotes it ends with them, whatever stands in it; elsewhere with the word.
+        let word = before.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || "+-.".contains(c));
+        let end = match word.chars().next_back() {
+            Some(quote @ ('"' | '\'' | '«')) => userinfo.find([if quote == '«' { '»' } else { quote }, '\n', '\r']),
+            _ => userinfo.find(|c: char| c.is_whitespace() || "\"'»>".contains(c)),
+        };
+        let userinfo = userinfo.get(..end.unwrap_or(userinfo.len())).unwrap_or_default();
+        let Some((userinfo, _)) = userinfo.rsplit_once('@') else { continue };
+        let Some((user, password)) = userinfo.split_once(':') else { continue };
+        let start = at + scheme.len() + user.len() + 1;
+        masked.replace_range(start..start + password.len(), &"*".repeat(password.len()));
+    }
+    masked
+}
+
 /// The text with a star for each byte of a secret, so that no fault beside one prints it: those who start the engine and read its
 /// log are not those who may know it.
 fn masked(text: &str) -> String {
-    let mut masked = text.to_owned();
+    let mut masked = without_passwords(text);
     for (at, _) in text.match_indices('=') {
         let (before, value) = (text.get(..at).unwrap_or_default(), text.get(at + 1..).unwrap_or_default());
         let before = before.trim_end_matches([' ', '\t']).trim_end_matches(['"', '\'']);
@@ -242,6 +266,31 @@ mod tests {
         for plain in ["password", "password = ", "name = 'corcel'", "realm = \"corcel\"", "passwords are \"kept\""] {
             assert_eq!(masked(plain), plain);
         }
+    }
+
+    #[test]
+    fn a_password_in_a_uri_is_hidden_whatever_its_key_and_wherever_it_is_told() {
+        for (text, shown) in [
+            ("ulr = \"postgres://user:pw@db/x\"", "ulr = \"postgres://user:**@db/x\""),
+            ("x = 'postgres://u:p w:@q@db'", "x = 'postgres://u:******@db'"),
+            (
+                "g = ['sip:ana:corcel@h;transport=tcp', \"SIPS:b:c@h\"]",
+                "g = ['sip:ana:******@h;transport=tcp', \"SIPS:b:*@h\"]",
+            ),
+            ("x = postgres://u:ñu@db # a:b@c", "x = postgres://u:***@db # a:b@c"),
+            ("«sip:ana:corcel 7@h» is no IP address", "«sip:ana:********@h» is no IP address"),
+            ("sip:ana@h, http://h:80/x, sip:h:5060, a:b@c", "sip:ana@h, http://h:80/x, sip:h:5060, a:b@c"),
+            ("x = 'postgres://u:pw@db", "x = 'postgres://u:**@db"),
+        ] {
+            assert_eq!(masked(text), shown);
+            assert_eq!(masked(text).len(), text.len());
+        }
+        let source =
+            SourceFile { path: "contesta.toml".into(), text: "[store]\nulr = 'postgres://u:corcel@db'\n".into() };
+        let fault = Fault::error(&source, 8..11, "«sip:ana:corcel@h» is no IP address").did_you_mean("ulr", ["url"]);
+        let drawn = render(&fault, &source);
+        assert!(!drawn.contains("corcel") && drawn.contains("postgres://u:******@db"), "{drawn}");
+        assert!(!fault.message.contains("corcel"));
     }
 
     #[test]

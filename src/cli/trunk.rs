@@ -264,6 +264,7 @@ fn told_reply(trunk: &Trunk, peer: &Peer, reply: &Result<Reply, String>) -> (Str
     let said = format!("answers {} {} after {} ms", reply.status, reason_phrase(reply.status), reply.took.as_millis());
     let advice = match (reply.status, reply.seen_as()) {
         (503, _) => Some("it is there and takes nothing: ask the carrier, or wait".to_owned()),
+        (405 | 501, None) => Some("it is there; it takes no OPTIONS, which harms nothing".to_owned()),
         (_, Some(seen)) if trunk.advertised.is_none_or(|address| address.to_string() != seen) => Some(format!(
             "the carrier sees us at {seen}: write advertised = \"{seen}\" if its calls or their audio do not arrive"
         )),
@@ -312,16 +313,52 @@ fn told_registration(asked: &Asked) -> (String, Option<String>) {
         (None, 408) if asked.reply.message.is_none() => {
             (format!("gets no answer {after}"), Some("does the carrier take registrations from this address?".into()))
         }
-        (None, status) => (
-            format!("is refused with {status} {} {after}", reason_phrase(status)),
-            Some("is the account active, and «register» the carrier's domain?".into()),
-        ),
+        (None, status) => {
+            let advice = match status {
+                405 | 501 => "nobody registers there: leave «register» out, or name the carrier's domain in it",
+                503 => "it takes nothing now: ask the carrier, or wait",
+                500.. => "ask the carrier: something is wrong at its end",
+                _ => "is the account active, and «register» the carrier's domain?",
+            };
+            (format!("is refused with {status} {} {after}", reason_phrase(status)), Some(advice.to_owned()))
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::sip::message::Message;
+
+    /// Who does not take the method says nothing about the account.
+    #[test]
+    fn a_405_is_no_word_on_the_account() {
+        let reply = |status| Reply {
+            message: Message::scan(Bytes::from(format!(
+                "SIP/2.0 {status} x\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\n\r\n"
+            ))),
+            status,
+            fault: None,
+            took: std::time::Duration::ZERO,
+        };
+        let trunk = Trunk::named("carrier", Vec::new());
+        let peer = Peer::udp("192.0.2.1:5060".parse().unwrap());
+        for (status, at_probe, at_registrar) in [
+            (405, Some("harms nothing"), "leave «register» out"),
+            (501, Some("harms nothing"), "leave «register» out"),
+            (404, None, "account active"),
+            (403, None, "account active"),
+        ] {
+            let (said, advice) = told_reply(&trunk, &peer, &Ok(reply(status)));
+            assert!(said.contains(&status.to_string()), "{said}");
+            assert_eq!(advice.is_some(), at_probe.is_some());
+            assert!(advice.unwrap_or_default().contains(at_probe.unwrap_or_default()));
+            let asked = Asked { reply: reply(status), hopeless: None, contacts: Vec::new() };
+            assert!(told_registration(&asked).1.unwrap().contains(at_registrar), "{status}");
+        }
+    }
 
     #[test]
     fn what_tls_says_becomes_what_to_do() {
