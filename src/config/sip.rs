@@ -66,6 +66,9 @@ const SESSION_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Ports of SIP that stand among the «bad ports» of the Fetch Standard: browsers open no connection to them.
 const BLOCKED_BY_BROWSERS: [u16; 2] = [5060, 5061];
 
+/// Most name servers: each that is silent is waited for, twice.
+const NAMESERVERS_MAX: usize = 8;
+
 /// Where name servers listen when no port is written.
 const DNS_PORT: u16 = 53;
 
@@ -162,7 +165,11 @@ pub(super) fn read(fields: &mut Fields<'_>, sip: &mut Sip, faults: &mut Vec<Faul
     set(&mut sip.idle, waiting(fields, "idle", faults));
     sip.advertised = advertised(fields, faults);
     if let Some(place) = fields.optional("nameservers") {
-        for (text, place) in place.texts(faults) {
+        let servers = place.texts(faults);
+        if servers.len() > NAMESERVERS_MAX {
+            faults.push(place.fault(format!("expected {NAMESERVERS_MAX} name servers at most")));
+        }
+        for (text, place) in servers {
             let bare = text.parse::<IpAddr>().map(|address| SocketAddr::new(address, DNS_PORT));
             match text.parse().or(bare) {
                 Ok(address) => sip.nameservers.push(address),

@@ -9,7 +9,7 @@ use super::guard::{Guard, Kind, Standing, Verdict};
 use crate::sip::user_agent::What;
 use crate::sip::{Action, Method, Peer, UserAgent};
 
-/// Lets a message in, refuses it, or drops it.
+/// Lets a message in, refuses it, or drops it. Whether it was let in.
 pub(super) fn receive(
     now: Instant,
     source: Peer,
@@ -17,15 +17,16 @@ pub(super) fn receive(
     (guard, user_agent): (&mut Guard, &mut UserAgent),
     snapshot: &Snapshot,
     out: &mut Vec<Action>,
-) {
+) -> bool {
     let standing = snapshot.standing(source.address);
     // A phone may register from some places only, whoever may call from there.
     let registers = message.trim_ascii_start().starts_with(b"REGISTER ");
     if !registers && !guard.must_look(&source, standing, message.len()) {
-        return user_agent.handle_message(now, source, message, out);
+        user_agent.handle_message(now, source, message, out);
+        return true;
     }
     if guard.is_too_long(standing, message.len()) {
-        return;
+        return false;
     }
     let registrar = user_agent.registrar();
     let is_phone = registrar.is_some_and(|registrar| registrar.user_at(&source).is_some());
@@ -34,7 +35,7 @@ pub(super) fn receive(
         if guard.admit(now, &source, standing, is_phone, Kind::Noise) == Verdict::Pass {
             user_agent.handle_message(now, source, message, out);
         }
-        return;
+        return false;
     };
     let may_register = snapshot.may_register(source.address);
     let kind = match &seen.what {
@@ -49,10 +50,12 @@ pub(super) fn receive(
         What::Request(method) => Kind::Request(*method),
     };
     let elsewhere = kind == Kind::Request(Method::Register) && !may_register && standing != Standing::Stranger;
-    match guard.admit(now, &source, standing, is_phone, kind) {
+    let verdict = guard.admit(now, &source, standing, is_phone, kind);
+    match verdict {
         Verdict::Pass if elsewhere => user_agent.turn_away(&seen, out),
         Verdict::Pass => user_agent.handle_seen(now, &seen, out),
         Verdict::Refuse => user_agent.turn_away(&seen, out),
         Verdict::Drop => {}
     }
+    verdict == Verdict::Pass && !elsewhere
 }

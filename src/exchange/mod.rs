@@ -112,12 +112,20 @@ impl Exchange {
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Message { source, bytes } => {
-                self.tell_ladder(now, Direction::In, &source, &bytes);
+                // Before it is handled, which may end what it belongs to.
+                let glance = Glance::of(&bytes);
+                let belongs = glance.as_ref().is_none_or(|glance| self.belongs(&source, &bytes, glance));
                 let (snapshot, doors) = (&self.snapshot, (&mut self.guard, &mut self.user_agent));
                 let actions = &mut self.sip_actions;
-                let received = || door::receive(now.instant, source, bytes, doors, snapshot, actions);
-                if catch_unwind(AssertUnwindSafe(received)).is_err() {
+                let message = bytes.clone();
+                let received = || door::receive(now.instant, source, message, doors, snapshot, actions);
+                let let_in = catch_unwind(AssertUnwindSafe(received)).unwrap_or_else(|_| {
                     error!(peer = %source, "a bug in the user agent: this message is dropped");
+                    false
+                });
+                self.ladders.strange = !belongs || !let_in;
+                if let Some(glance) = glance.filter(|_| let_in) {
+                    self.tell_ladder(now, Direction::In, &source, &bytes, &glance);
                 }
                 self.dispatch(now, None, out);
             }
@@ -239,10 +247,9 @@ impl Exchange {
     /// What trunks want of the DNS, and where they are found.
     fn trunks_told(&mut self, now: Now, out: &mut Vec<Output>) {
         out.extend(self.trunks.take_questions().map(Output::LookUp));
-        for (trunk, located) in self.trunks.take_located() {
-            let addresses = located.iter().map(|(address, _)| address.ip());
+        for trunks::Hosts { trunk, addresses, names } in self.trunks.take_located() {
             self.snapshot = Arc::new(self.snapshot.with_gateways(trunk, addresses));
-            out.extend(located.into_iter().filter_map(|(address, name)| Some(Output::Named { address, name: name? })));
+            out.extend(names.into_iter().map(|(address, name)| Output::Named { address, name }));
         }
         self.dispatch(now, None, out);
     }
@@ -295,7 +302,9 @@ impl Exchange {
             }
             let leg = match step {
                 Step::Sip(sip::Action::Send { destination, message }) => {
-                    self.tell_ladder(now, Direction::Out, &destination, &message);
+                    if let Some(glance) = Glance::of(&message) {
+                        self.tell_ladder(now, Direction::Out, &destination, &message, &glance);
+                    }
                     out.push(Output::Send { destination, bytes: message });
                     None
                 }
@@ -309,13 +318,34 @@ impl Exchange {
         }
     }
 
+    /// Whether a message that has a call's Call-ID comes from where the call does, or belongs to it by more than that: anybody may know
+    /// a Call-ID. One of no call may be about to become one.
+    fn belongs(&self, source: &Peer, bytes: &Bytes, glance: &Glance<'_>) -> bool {
+        let mut legs = self.ladders.legs_named(glance).peekable();
+        if legs.peek().is_none() || legs.any(|leg| self.is_at(leg, source)) {
+            return true;
+        }
+        let leg = self.user_agent.leg_of(bytes.clone());
+        self.ladders.legs_named(glance).any(|named| Some(named) == leg)
+    }
+
+    /// Whether a call came from this host.
+    fn is_at(&self, leg: LegId, far: &Peer) -> bool {
+        let host = |peer: &Peer| peer.address.ip().to_canonical();
+        self.calls.get(&leg).is_some_and(|line| host(&line.source.0) == host(far))
+    }
+
     /// A message crosses the wire: it goes on the ladder of its call. A call that is refused before it is one has none, so a line
     /// in the log says which header or rule it was.
-    fn tell_ladder(&mut self, now: Now, direction: Direction, far: &Peer, bytes: &Bytes) {
-        let Some(glance) = Glance::of(bytes) else { return };
-        if let Some(leg) = self.ladders.leg_of(direction, far, bytes, &glance) {
+    fn tell_ladder(&mut self, now: Now, direction: Direction, far: &Peer, bytes: &Bytes, glance: &Glance<'_>) {
+        let legs = || self.ladders.legs_named(glance).filter(|_| !self.ladders.strange);
+        let leg = legs().find(|leg| self.is_at(*leg, far)).or_else(|| legs().next());
+        if leg.is_none() {
+            self.ladders.keep(direction, far, bytes);
+        }
+        if let Some(leg) = leg {
             if let Some(line) = self.calls.get_mut(&leg) {
-                line.ladder.1.add(now.instant, direction, far, &glance, &ladders::note(&glance));
+                line.ladder.1.add(now.instant, direction, far, glance, &ladders::note(glance));
             }
             return;
         }

@@ -1,7 +1,7 @@
 //! The carriers that we keep up with: each trunk's machine, its requests in the user agent, and what is said of it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,26 +28,59 @@ pub struct Trunks {
     cache: Cache,
     /// Questions that wait to be asked, and those under way.
     questions: Vec<Question>,
-    asking: BTreeSet<Question>,
-    located: Vec<(usize, Vec<Named>)>,
+    /// Those under way, and when their answer is taken for lost.
+    asking: BTreeMap<Question, Instant>,
+    located: Vec<Hosts>,
     /// Kept between inputs.
     actions: Vec<Action>,
 }
 
-/// An address of a gateway, and the name that its certificate shows when it is written as one.
-pub type Named = (SocketAddr, Option<String>);
+/// Where a trunk's gateways are, when they are named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hosts {
+    /// Which trunk.
+    pub trunk: usize,
+    /// The hosts that are the trunk's: those named now, and for [`REMEMBERED_FOR`] those named before.
+    pub addresses: Vec<IpAddr>,
+    /// Each gateway's addresses, with the name that its certificate shows.
+    pub names: Vec<(SocketAddr, String)>,
+}
 
 /// A name that leads nowhere is looked up again this much later at the latest.
 const NOWHERE_FOR: Duration = Duration::from_secs(60);
+
+/// No search begins sooner behind another one, however short its answers hold.
+const SEARCH_EVERY: Duration = Duration::from_secs(5);
+
+/// How long the ways that are known wait at the beginning for those that are not: a name server that answers at all has done so by then.
+const HOLD: Duration = Duration::from_secs(2);
+
+/// A question without an answer for so long is asked again: its answer found the inbox full. The resolver gives up before.
+const LOST_AFTER: Duration = Duration::from_secs(60);
+
+/// So long a host is still the trunk's after it was named last: some carriers name some of their hosts at a time, each in its turn.
+pub const REMEMBERED_FOR: Duration = Duration::from_secs(3_600);
+
+/// Most hosts of one trunk; those named longest ago are forgotten first.
+pub const HOSTS_MAX: usize = 256;
 
 /// One trunk.
 struct Line {
     name: String,
     machine: Trunk,
+    /// When the search for its gateways began. What was answered since holds until it ends, however shortly that lasts: otherwise a first
+    /// answer is forgotten before the last one has come, and the search has no end.
+    began: Instant,
     /// It waits for answers of the DNS.
     waits: bool,
-    /// When its gateways are located again.
+    /// When its gateways are located again, or those that are known are not held back any longer.
     locate_at: Option<Instant>,
+    /// Where each gateway was found last.
+    found: Vec<Option<Vec<Peer>>>,
+    /// Every host that was named, and when it was last.
+    hosts: BTreeMap<IpAddr, Instant>,
+    /// The hosts that the exchange knows of.
+    told: Vec<IpAddr>,
     /// It was said that its gateways lead nowhere.
     lost: bool,
 }
@@ -65,7 +98,17 @@ impl Trunks {
         for trunk in &config.trunks {
             let account = account(trunk);
             let machine = Trunk::new(account, trunk.probe, now, &mut ids);
-            self.lines.push(Line { name: trunk.name.clone(), machine, waits: false, locate_at: None, lost: false });
+            self.lines.push(Line {
+                name: trunk.name.clone(),
+                machine,
+                began: now,
+                waits: false,
+                locate_at: None,
+                found: vec![None; trunk.gateways.len()],
+                hosts: BTreeMap::new(),
+                told: Vec::new(),
+                lost: false,
+            });
         }
         self.ids = Some(ids);
         self.config = config;
@@ -79,11 +122,15 @@ impl Trunks {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let times = |line: &Line| [line.machine.poll_timeout(), line.locate_at];
-        self.lines.iter().flat_map(times).flatten().min()
+        self.lines.iter().flat_map(times).flatten().chain(self.asking.values().copied()).min()
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant, user_agent: &mut UserAgent, out: &mut Vec<sip::Action>) {
+        for (question, lost_at) in self.asking.iter_mut().filter(|(_, lost_at)| **lost_at <= now) {
+            *lost_at = now + LOST_AFTER;
+            self.questions.push(question.clone());
+        }
         for index in 0..self.lines.len() {
             if self.lines.get(index).is_some_and(|line| line.locate_at.is_some_and(|at| at <= now)) {
                 self.locate(now, index, user_agent.listeners());
@@ -117,60 +164,91 @@ impl Trunks {
     }
 
     /// Trunks whose gateways were found at other addresses since the last time.
-    pub fn take_located(&mut self) -> Vec<(usize, Vec<Named>)> {
+    pub fn take_located(&mut self) -> Vec<Hosts> {
         std::mem::take(&mut self.located)
     }
 
-    /// Locates the gateways of a trunk, or asks what has to be known for that. Where they lead nowhere any more, the last ways stay.
+    /// Locates the gateways of a trunk, or asks what has to be known for that. Those that are known are used meanwhile, and where one leads
+    /// nowhere because nobody answers, or all do, the last ways stay.
     fn locate(&mut self, now: Instant, index: usize, listeners: &Listeners) {
         let (Some(line), Some(ids)) = (self.lines.get_mut(index), &mut self.ids) else { return };
         let Some(trunk) = self.config.trunks.get(index) else { return };
-        let able = abilities(listeners);
-        let (mut ways, mut missing, mut until, mut faults) = (Vec::new(), Vec::new(), None::<Instant>, Vec::new());
-        let mut named: Vec<Named> = Vec::new();
-        for gateway in &trunk.gateways {
-            match locate(&gateway.server(), able, now, &self.cache, ids) {
+        if !line.waits {
+            line.began = now;
+        }
+        let (mut missing, mut until, mut faults) = (Vec::new(), None::<Instant>, Vec::new());
+        for (gateway, found) in trunk.gateways.iter().zip(&mut line.found) {
+            match locate(&gateway.server(), abilities(listeners), line.began, &self.cache, ids) {
                 Located::Missing(questions) => missing.extend(questions),
                 Located::Known { peers, until: holds, faults: why } => {
                     until = until.into_iter().chain(holds).min();
+                    let stays = peers.is_empty() && !why.is_empty() && found.is_some();
                     faults.extend(why);
-                    let is_name = gateway.literal().is_none();
-                    named.extend(peers.iter().map(|peer| (peer.address, is_name.then(|| gateway.host.clone()))));
-                    ways.extend(peers.into_iter().map(|peer| Way {
-                        gateway: gateway.uri.clone(),
-                        peer,
-                        advertised: advertised(trunk, &self.config, listeners, &peer),
-                    }));
+                    if !stays {
+                        *found = Some(peers);
+                    }
                 }
             }
         }
         line.waits = !missing.is_empty();
-        if line.waits {
-            line.locate_at = None;
-            for question in missing {
-                if self.asking.insert(question.clone()) {
-                    self.questions.push(question);
-                }
+        for question in missing {
+            if !self.asking.contains_key(&question) {
+                self.asking.insert(question.clone(), now + LOST_AFTER);
+                self.questions.push(question);
             }
+        }
+        let held_until = line.began + HOLD;
+        if line.waits && line.found.contains(&None) && now < held_until {
+            line.locate_at = Some(held_until);
             return;
         }
-        line.locate_at = until;
-        if ways.is_empty() && !trunk.gateways.is_empty() {
-            line.locate_at = Some(until.map_or(now + NOWHERE_FOR, |until| until.min(now + NOWHERE_FOR)));
-            if !line.lost {
-                let why = if faults.is_empty() {
-                    "the names do not exist, or have no address".to_owned()
-                } else {
-                    faults.join("; ")
-                };
-                warn!(cause = %why, "trunk «{}»: its gateways lead nowhere", line.name);
+        line.locate_at = until.filter(|_| !line.waits).map(|until| until.max(now + SEARCH_EVERY));
+        let mut ways: Vec<Way> = Vec::new();
+        let mut names = Vec::new();
+        for (gateway, peer) in trunk
+            .gateways
+            .iter()
+            .zip(&line.found)
+            .flat_map(|(gateway, found)| found.iter().flatten().map(move |peer| (gateway, *peer)))
+        {
+            // Two names may lead to one host: that is one way.
+            if ways.iter().any(|way| way.peer == peer) {
+                continue;
             }
-            line.lost = true;
+            if gateway.literal().is_none() {
+                names.push((peer.address, gateway.host.clone()));
+            }
+            let advertised = advertised(trunk, &self.config, listeners, &peer);
+            ways.push(Way { gateway: gateway.uri.clone(), peer, advertised });
+        }
+        if ways.is_empty() {
+            if !line.waits && !trunk.gateways.is_empty() {
+                line.locate_at = Some(line.locate_at.map_or(now + NOWHERE_FOR, |at| at.min(now + NOWHERE_FOR)));
+                if !line.lost {
+                    let why = if faults.is_empty() {
+                        "the names do not exist, or have no address".to_owned()
+                    } else {
+                        faults.join("; ")
+                    };
+                    warn!(cause = %why, "trunk «{}»: its gateways lead nowhere", line.name);
+                }
+                line.lost = true;
+            }
             return;
         }
         line.lost = false;
-        if line.machine.set_ways(now, ways, ids) && trunk.gateways.iter().any(|gateway| gateway.literal().is_none()) {
-            self.located.push((index, named));
+        line.hosts.extend(ways.iter().map(|way| (way.peer.address.ip().to_canonical(), now)));
+        line.hosts.retain(|_, named| now.saturating_duration_since(*named) < REMEMBERED_FOR);
+        while line.hosts.len() > HOSTS_MAX
+            && let Some(oldest) = line.hosts.iter().min_by_key(|(_, named)| **named).map(|(host, _)| *host)
+        {
+            line.hosts.remove(&oldest);
+        }
+        let addresses: Vec<IpAddr> = line.hosts.keys().copied().collect();
+        let changed = line.machine.set_ways(now, ways, ids);
+        if (changed || addresses != line.told) && !names.is_empty() {
+            line.told.clone_from(&addresses);
+            self.located.push(Hosts { trunk: index, addresses, names });
         }
     }
 

@@ -113,7 +113,7 @@ fn repetitions_are_told_and_the_ladder_stays_bounded() {
     assert_eq!(lines[128], "> 200 OK");
 }
 
-/// Each call has its own messages, and a stranger who knows a Call-ID adds to it what he says, under his address, and nothing else.
+/// Each call has its own messages, and a stranger who knows a Call-ID adds nothing to them.
 #[test]
 fn calls_keep_their_messages_apart() {
     let mut sim = Sim::new();
@@ -127,6 +127,38 @@ fn calls_keep_their_messages_apart() {
     sim.assert_idle();
     let [first, second] = &sim.records[..] else { panic!("{:#?}", sim.records) };
     let byes = |record: &CallRecord| told_by(record).iter().filter(|line| line.starts_with("< BYE")).count();
-    assert_eq!((byes(first), byes(second)), (2, 1), "{}", first.ladder);
-    assert!(first.ladder.contains("203.0.113.66:5060") && !second.ladder.contains("203.0.113.66"));
+    assert_eq!((byes(first), byes(second)), (1, 1), "{}", first.ladder);
+    assert!(![first, second].iter().any(|record| record.ladder.contains("203.0.113.66")));
+}
+
+/// Whoever knows a Call-ID and no more is no part of the call: neither a stranger that the guard refuses, nor where everybody may call, nor
+/// with a second call of the same Call-ID.
+#[test]
+fn who_knows_a_call_id_writes_nothing_into_its_ladder() {
+    let listed = vec![Trunk::named("phones", vec!["198.18.0.0/16".parse().unwrap()])];
+    for config in [Config::default(), Config { trunks: listed, ..Config::default() }] {
+        let mut sim = Sim::with(Setup { config, ..Setup::default() });
+        let phone = sim.talk("known", "*2363");
+        let stranger = "203.0.113.66:5060".parse().unwrap();
+        let call_id = "known";
+        for (number, start) in
+            ["INVITE sip:*2363@x", "OPTIONS sip:*2363@x", "BYE sip:*2363@x", "SIP/2.0 200 OK"].iter().enumerate()
+        {
+            let method = start.split(' ').next().filter(|word| !word.starts_with("SIP")).unwrap_or("BYE");
+            let line = if start.starts_with("SIP") { (*start).to_owned() } else { format!("{start} SIP/2.0") };
+            let text = format!(
+                "{line}\r\nVia: SIP/2.0/UDP 203.0.113.66;branch=z9hG4bKs{number}\r\nFrom: <sip:x@y>;tag=s\r\nTo: <sip:*2363@x>;tag=t\r\n\
+                 Call-ID: {call_id}\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\nContact: <sip:x@203.0.113.66>\r\nContent-Length: 0\r\n\r\n"
+            );
+            sim.send_from(stranger, text.clone());
+            sim.send_from(stranger, text.replace(";tag=t", "").replace("z9hG4bKs", "z9hG4bKu"));
+            sim.advance(SECOND);
+        }
+        sim.bye(phone);
+        sim.advance(40 * SECOND);
+        let record = sim.records.iter().find(|record| record.caller != "x").unwrap();
+        let lines = told_by(record);
+        let starts: Vec<&str> = lines.iter().map(|line| line.split(' ').take(2).last().unwrap()).collect();
+        assert_eq!(starts, ["INVITE", "100", "200", "ACK", "BYE", "200"], "{lines:#?}");
+    }
 }

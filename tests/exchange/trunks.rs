@@ -188,7 +188,9 @@ fn a_gateway_by_name_is_located_followed_and_let_in() {
     sim.carriers[old].silent = true;
     sim.advance(3 * MINUTE);
     assert!(is_registered(&sim) && targets(&sim, new) == 1);
-    assert_eq!((trunk_of(&sim, "198.51.100.1"), trunk_of(&sim, "198.51.100.2").as_deref()), (None, Some("carrier")));
+    assert_eq!(trunk_of(&sim, "198.51.100.2").as_deref(), Some("carrier"));
+    sim.advance(61 * MINUTE);
+    assert_eq!(trunk_of(&sim, "198.51.100.1"), None, "it was not named for an hour");
 }
 
 #[test]
@@ -201,4 +203,95 @@ fn a_name_that_does_not_exist_is_asked_again_and_costs_nobody_else_anything() {
     sim.zone = vec![address("nobody.example", "198.51.100.1")];
     sim.advance(2 * MINUTE);
     assert!(is_registered(&sim) && targets(&sim, carrier) == 1);
+}
+
+/// Two of three name servers are silent, so that each question takes longer than its answer holds, and some are not answered at all.
+#[test]
+fn a_slow_name_server_holds_nobody_back_and_is_waited_for() {
+    let mut sim = centre("'sip:carrier.example', 'sip:198.51.100.2'", "");
+    sim.carrier(FIRST, Offers::Md5, (30, 120));
+    let second = sim.carrier(SECOND_GATEWAY, Offers::Md5, (30, 120));
+    let failed = |name: &str, kind| (Question::new(name, kind), Answer::Failed("no answer".into()));
+    let (question, answer) = address("carrier.example", "198.51.100.1");
+    let Answer::Records { records, .. } = answer else { panic!("no records") };
+    let services =
+        ["_sip._udp", "_sip._tcp", "_sips._tcp"].map(|name| failed(&format!("{name}.carrier.example"), Kind::Srv));
+    sim.zone = vec![failed("carrier.example", Kind::Naptr), (question, Answer::Records { records, ttl: SECOND })];
+    sim.zone.extend(services);
+    sim.dns_takes = 9 * SECOND;
+    sim.tell(Input::Begin);
+    sim.advance(4 * SECOND);
+    assert!(is_registered(&sim) && targets(&sim, second) == 1, "the other gateway waits for nobody");
+    assert_eq!(standings(&sim).len(), 1);
+    sim.advance(40 * SECOND);
+    assert_eq!(standings(&sim), [Standing::Up, Standing::Up]);
+    sim.advance(5 * MINUTE);
+    assert_eq!((targets(&sim, second), standings(&sim).len()), (1, 2), "it stays where it is registered");
+}
+
+#[test]
+fn an_answer_of_the_dns_that_is_lost_is_asked_for_again() {
+    let mut sim = centre("'sip:carrier.example:5060'", "");
+    sim.carrier(FIRST, Offers::Md5, (30, 120));
+    sim.zone = vec![address("carrier.example", "198.51.100.1")];
+    sim.dns_loses = 1;
+    sim.tell(Input::Begin);
+    sim.advance(2 * MINUTE);
+    assert!(is_registered(&sim), "{:?}", sim.looked_up);
+}
+
+#[test]
+fn two_names_of_one_host_are_one_way() {
+    let mut sim = centre("'sip:a.example:5060', 'sip:b.example:5060', 'sip:198.51.100.1'", "");
+    let carrier = sim.carrier(FIRST, Offers::Md5, (30, 120));
+    sim.zone = vec![address("a.example", "198.51.100.1"), address("b.example", "198.51.100.1")];
+    sim.tell(Input::Begin);
+    sim.advance(20 * SECOND);
+    assert_eq!(standings(&sim), [Standing::Up]);
+    assert_eq!(count(&sim, carrier, Method::Options), 1);
+}
+
+/// A carrier whose name servers name two of its four hosts at a time: a call may come from any of them.
+#[test]
+fn hosts_that_the_dns_names_in_turn_are_the_trunks_all_the_while() {
+    let mut sim = centre("'sip:carrier.example:5060'", "");
+    for host in 1..=4 {
+        sim.carrier(&format!("198.51.100.{host}:5060"), Offers::Md5, (30, 120));
+    }
+    let hosts = |first: u8, second: u8| {
+        let records = [first, second].map(|host| Record::Address([198, 51, 100, host].into())).to_vec();
+        (Question::new("carrier.example", Kind::A), Answer::Records { records, ttl: 60 * SECOND })
+    };
+    let are_known = |sim: &Sim| {
+        let config = sim.exchange.snapshot().config();
+        (1..=5).map(|host| config.trunk_of([198, 51, 100, host].into()).is_some()).collect::<Vec<_>>()
+    };
+    sim.zone = vec![hosts(1, 2)];
+    sim.tell(Input::Begin);
+    for turn in 0..20 {
+        sim.zone = vec![if turn % 2 == 0 { hosts(3, 4) } else { hosts(1, 2) }];
+        sim.advance(2 * MINUTE);
+        assert_eq!(are_known(&sim), [true, true, true, true, false], "turn {turn}");
+        assert_eq!(standings(&sim).len(), 2);
+    }
+    sim.zone = vec![hosts(1, 2)];
+    sim.advance(70 * MINUTE);
+    assert_eq!(are_known(&sim), [true, true, false, false, false]);
+}
+
+/// What one host of a carrier refused, the other hosts that the DNS names meanwhile are not asked for before their time.
+#[test]
+fn a_refusal_is_waited_out_however_often_the_hosts_change() {
+    let mut sim = centre("'sip:carrier.example:5060'", "probe = '0s'");
+    let carriers = [FIRST, SECOND_GATEWAY].map(|host| sim.carrier(host, Offers::Md5, (30, 120)));
+    for carrier in carriers {
+        sim.carriers[carrier].refuses = Some(403);
+    }
+    sim.tell(Input::Begin);
+    for minute in 0..5 {
+        sim.zone = vec![address("carrier.example", if minute % 2 == 0 { "198.51.100.1" } else { "198.51.100.2" })];
+        sim.advance(MINUTE);
+    }
+    let asked: usize = carriers.map(|carrier| count(&sim, carrier, Method::Register)).iter().sum();
+    assert_eq!(asked, 1, "a refusal is good for five minutes at least");
 }

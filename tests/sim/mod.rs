@@ -126,6 +126,9 @@ pub struct Sim {
     pub zone: Vec<(locate::Question, locate::Answer)>,
     /// What it was asked.
     pub looked_up: Vec<String>,
+    /// How long an answer takes, and how many of the next ones are lost on their way to the engine.
+    pub dns_takes: Duration,
+    pub dns_loses: u32,
     /// Every record the engine has asked to store, in order.
     pub records: Vec<CallRecord>,
     /// Sockets that were asked for: the far end's address for one that may be shared.
@@ -237,6 +240,8 @@ impl Sim {
             carriers: Vec::new(),
             zone: Vec::new(),
             looked_up: Vec::new(),
+            dns_takes: Duration::from_millis(20),
+            dns_loses: 0,
             desks: BTreeMap::new(),
             records: Vec::new(),
             opened: Vec::new(),
@@ -489,7 +494,10 @@ impl Sim {
                         self.zone.iter().find(|(known, _)| *known == question).map(|(_, answer)| answer.clone());
                     let answer = known.unwrap_or(locate::Answer::Nothing { ttl: Duration::from_secs(60) });
                     self.looked_up.push(question.to_string());
-                    self.later(Duration::from_millis(20), Happening::Input(Input::LookedUp { question, answer }));
+                    match self.dns_loses.checked_sub(1) {
+                        Some(left) => self.dns_loses = left,
+                        None => self.later(self.dns_takes, Happening::Input(Input::LookedUp { question, answer })),
+                    }
                 }
                 Output::Named { .. } => {}
                 Output::OpenMedia { leg, peer: _, shared } => {

@@ -226,3 +226,38 @@ fn without_timers_at_one_end_a_call_lasts_as_long_as_it_likes() {
     assert_eq!(pair.ended(CALLER).map(|(_, cause)| cause), Some(EndCause::RemoteBye));
     pair.assert_over();
 }
+
+/// A far end, or what stands on the way to it, that wants each time a second more than it was given: it is followed a few times.
+#[test]
+fn min_se_that_grows_for_ever_is_not_followed_for_ever() {
+    let (mut line, _, leg, _) =
+        phone("Supported: timer\r\nAllow: INVITE, UPDATE\r\nSession-Expires: 600;refresher=uas\r\n");
+    let refusal = |request: &[u8]| {
+        let asked: u32 = header(request, "Session-Expires").unwrap().split(';').next().unwrap().parse().unwrap();
+        response(request, 422, "t", &format!("Min-SE: {}\r\n", asked + 1), "")
+    };
+    let mut asked = 0;
+    let mut waiting: Vec<Action> = Vec::new();
+    while !crate::peer::events(&waiting).contains(&ended(leg, EndCause::RefreshFailed)) {
+        assert!(asked < 50, "{asked} requests");
+        waiting = match sent(&waiting).first() {
+            Some(update) if first_line(update).starts_with("UPDATE") => {
+                asked += 1;
+                line.receive(refusal(update))
+            }
+            Some(_) | None => {
+                let (at, _) = line.agent.poll_timeout().unwrap();
+                line.advance(at - line.now).into_iter().map(|(_, action)| action).collect()
+            }
+        };
+    }
+    assert_eq!(asked, 5 + 8, "five at once, and one each time that it is tried again before the session ends");
+    // Our INVITE.
+    let (leg, mut invite) = super::dial(&mut line);
+    for follows in [true, true, true, true, false] {
+        let actions = line.receive(refusal(&invite));
+        invite = sent(&actions).pop().unwrap();
+        let expected = if follows { vec![] } else { vec![ended(leg, EndCause::RemoteRefused(422))] };
+        assert_eq!(crate::peer::events(&actions), expected);
+    }
+}

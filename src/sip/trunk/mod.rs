@@ -97,23 +97,35 @@ impl Trunk {
         }
     }
 
-    /// These lead there from now on, the best first. What is known of those that stay is kept. Whether any came or went: the same ones in another
-    /// order, as weights draw it anew each time, change nothing.
+    /// These lead there from now on, the best first, each address once. What is known of those that stay is kept. Whether any came or went:
+    /// the same ones in another order, as weights draw it anew each time, change nothing.
     pub fn set_ways(&mut self, now: Instant, ways: Vec<Way>, ids: &mut Ids) -> bool {
-        let same = ways.len().min(WAYS_MAX) == self.ways.len()
-            && ways.iter().take(WAYS_MAX).all(|way| self.ways.iter().any(|(known, _)| known == way));
-        if same {
+        let mut unique: Vec<Way> = Vec::new();
+        for way in ways {
+            if unique.len() < WAYS_MAX && !unique.iter().any(|known| known.peer == way.peer) {
+                unique.push(way);
+            }
+        }
+        let is_known = |way: &Way| self.ways.iter().any(|(known, _)| known == way);
+        if unique.len() == self.ways.len() && unique.iter().all(is_known) {
             return false;
         }
-        let mut old = std::mem::take(&mut self.ways);
-        for way in ways.into_iter().take(WAYS_MAX) {
-            let known = old.iter().position(|(known, _)| known.peer == way.peer).map(|index| old.swap_remove(index).1);
+        let mut old: Vec<Option<(Way, Health)>> = std::mem::take(&mut self.ways).into_iter().map(Some).collect();
+        let mut moved: Vec<Option<usize>> = vec![None; old.len()];
+        let mut any_new = false;
+        for (place, way) in unique.into_iter().enumerate() {
+            let known = old.iter().position(|old| old.as_ref().is_some_and(|(known, _)| known.peer == way.peer));
+            let health = known.and_then(|from| {
+                *moved.get_mut(from)? = Some(place);
+                old.get_mut(from)?.take().map(|(_, health)| health)
+            });
+            any_new |= health.is_none();
             // Not all at once: the first probes are spread over a second.
             let first = now + Duration::from_millis(ids.below(1_000));
-            self.ways.push((way, known.unwrap_or_else(|| Health::new(self.probe, first))));
+            self.ways.push((way, health.unwrap_or_else(|| Health::new(self.probe, first))));
         }
         if let Some(registration) = &mut self.registration {
-            registration.hurry(now);
+            registration.ways_changed(now, &moved, any_new);
         }
         true
     }

@@ -131,8 +131,8 @@ pub struct Registration {
 
 #[derive(Debug, PartialEq, Eq)]
 enum State {
-    /// Nothing is to be done before this.
-    Waiting { at: Instant },
+    /// Nothing is to be done before this, unless it waits for nothing but a way.
+    Waiting { at: Instant, for_a_way: bool },
     /// A REGISTER is under way.
     Asking(Asking),
     /// Registered: this is when it is refreshed.
@@ -186,7 +186,7 @@ impl Registration {
             tag: LocalTag(ids.next_u64()),
             call_id: ids.token(24),
             cseq: 0,
-            state: State::Waiting { at },
+            state: State::Waiting { at, for_a_way: true },
             until: None,
             failures: 0,
             way: 0,
@@ -209,7 +209,7 @@ impl Registration {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::Waiting { at } => Some(at),
+            State::Waiting { at, .. } => Some(at),
             State::Registered { refresh_at } => Some(refresh_at),
             State::Asking(_) | State::Left => None,
         }
@@ -230,9 +230,13 @@ impl Registration {
         self.ask(now, FIRST, ways, ids, out);
     }
 
-    /// Registers now rather than later: the ways have changed.
-    pub fn hurry(&mut self, now: Instant) {
-        if let State::Waiting { at } = &mut self.state {
+    /// There are other ways: `moved` says for each old one where it stands now. A new one is tried at once where no way led there; what was
+    /// refused waits for its time, for that is the same carrier.
+    pub fn ways_changed(&mut self, now: Instant, moved: &[Option<usize>], any_new: bool) {
+        self.way = moved.get(self.way).copied().flatten().unwrap_or_default();
+        if let State::Waiting { at, for_a_way: true } = &mut self.state
+            && any_new
+        {
             *at = (*at).min(now);
         }
     }
@@ -393,11 +397,12 @@ impl Registration {
             Failure::WrongPassword | Failure::NothingInCommon | Failure::Endless | Failure::Refused(_) => WAIT_REFUSED,
             Failure::Silent | Failure::Unreachable | Failure::Nowhere => doubled,
         };
+        let for_a_way = matches!(why, Failure::Silent | Failure::Unreachable | Failure::Nowhere);
         self.failures = self.failures.saturating_add(1);
         let half = u64::try_from(longest.as_millis() / 2).unwrap_or_default();
         let again = Duration::from_millis(half + ids.below(half + 1)).max(asked_for.unwrap_or_default());
         self.until = self.until.filter(|until| now < *until);
-        self.state = State::Waiting { at: now + again };
+        self.state = State::Waiting { at: now + again, for_a_way };
         // The next round begins where this one did not.
         self.way = 0;
         let still_registered = self.until.is_some();

@@ -8,7 +8,7 @@
 //! | either | 481 | it has forgotten the call: BYE |
 //! | re-INVITE | 1xx, and nothing more for 64·T1 | CANCEL; nothing for as long again: it has vanished |
 //! | either | 491 | again, after a time that depends on whose Call-ID it is |
-//! | either | 422 | again at once, as long as it says |
+//! | either | 422 | again at once, as long as it says, a few times |
 //! | UPDATE | 405, 501 | again at once, as re-INVITE |
 //! | either | another | all is as it was; a refresh is tried again before the session ends |
 
@@ -37,6 +37,9 @@ use crate::sip::writer::Writer;
 
 /// The longest session that a 422 makes us ask for, in seconds: a day. One of years would be one that is never looked at.
 pub(super) const MIN_SE_MAX: u32 = 86_400;
+
+/// So many 422 one behind the other are followed: each hop on the way may want a longer session than the one before it.
+pub(super) const TOO_SHORT_MAX: u8 = 4;
 
 /// A refresh that something else stands in the way of is tried again after this long.
 const BUSY: Duration = Duration::from_secs(2);
@@ -221,7 +224,7 @@ impl UserAgent {
     /// A 2xx to our re-INVITE or UPDATE.
     fn change_accepted(&mut self, now: Instant, id: LegId, source: Peer, message: &Message) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        leg.change = None;
+        (leg.change, leg.too_short) = (None, 0);
         if let Some(dialog) = &mut leg.dialog {
             dialog.refresh_target(message, source);
         }
@@ -254,8 +257,8 @@ impl UserAgent {
             422 => {
                 // RFC 4028 §7.3: as long as it says, at once; one that asks for no more than it had is refused for good.
                 let least = message.and_then(|message| min_se(message.value(Name::MinSe)?)).unwrap_or_default();
-                if least > leg.min_se && least <= MIN_SE_MAX {
-                    leg.min_se = least;
+                if least > leg.min_se && least <= MIN_SE_MAX && leg.too_short < TOO_SHORT_MAX {
+                    (leg.min_se, leg.too_short) = (least, leg.too_short + 1);
                     return self.ask_anew(now, id, invite, out);
                 }
             }

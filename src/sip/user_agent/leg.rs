@@ -37,6 +37,8 @@ pub struct Leg {
     pub session: Option<Box<SessionTimer>>,
     /// What the session's Min-SE has to be, in seconds, since the far end or a proxy said so.
     pub min_se: u32,
+    /// Refusals of our re-INVITE or UPDATE as too short, one behind the other.
+    pub too_short: u8,
     /// A REFER of the far end's, and what we report of it.
     pub referral: Option<Box<Subscription>>,
     /// A REFER of ours, whose reports are awaited.
@@ -226,6 +228,7 @@ impl Leg {
             owed_ack: None,
             session: None,
             min_se: 0,
+            too_short: 0,
             referral: None,
             refers: false,
             referrals: 0,

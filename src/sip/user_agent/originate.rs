@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::change::MIN_SE_MAX;
+use super::change::{MIN_SE_MAX, TOO_SHORT_MAX};
 use super::finish::branch;
 use super::leg::{Leg, Outgoing, Stage};
 use super::transactions::{Acknowledged, ClientMachine, Errand, Originated, Ours};
@@ -42,6 +42,7 @@ impl UserAgent {
             offer: invite.offer.clone(),
             cseq: FIRST_CSEQ,
             min_se: 0,
+            too_short: 0,
             from: invite.from.as_bytes().into(),
             tag,
             call_id: self.ids.token(CALL_ID_LENGTH).into_bytes().into_boxed_slice(),
@@ -93,10 +94,10 @@ impl UserAgent {
         // RFC 4028 §7.3: the same call, with an interval that is long enough. Each time it has to grow.
         let least = message.value(Name::MinSe).and_then(min_se).unwrap_or_default();
         let asked = self.settings.session.expires.unwrap_or_default().max(ours.min_se);
-        if !wanted || least <= asked || least > MIN_SE_MAX {
+        if !wanted || least <= asked || least > MIN_SE_MAX || ours.too_short >= TOO_SHORT_MAX {
             return false;
         }
-        let again = Originated { cseq: ours.cseq + 1, min_se: least, ..ours.clone() };
+        let again = Originated { cseq: ours.cseq + 1, min_se: least, too_short: ours.too_short + 1, ..ours.clone() };
         let client = self.send_invite(now, id, again, destination, out);
         if let Some(Leg { stage: Stage::Outgoing(outgoing), min_se, .. }) = self.legs.get_mut(&id) {
             (outgoing.client, *min_se) = (client, least);
@@ -158,9 +159,7 @@ impl UserAgent {
     /// A response: matched by branch and method (RFC 3261 §17.1.3). What matches nothing is dropped.
     pub(super) fn receive_response(&mut self, now: Instant, source: Peer, message: &Message, out: &mut Vec<Action>) {
         let Some(envelope) = ResponseEnvelope::read(message) else { return };
-        let digits = envelope.via.branch.and_then(|branch| branch.strip_prefix(via::MAGIC_COOKIE));
-        let Some(LocalTag(branch)) = digits.and_then(LocalTag::parse) else { return };
-        let id = ClientId { branch, cancel: envelope.cseq.method == Method::Cancel };
+        let Some(id) = client_id(&envelope) else { return };
         let Some(client) = self.clients.get_mut(&id) else { return };
         client.delivered(source);
         match &mut client.machine {
@@ -317,4 +316,10 @@ impl UserAgent {
             Some(_) | None => EndCause::RemoteRefused(status),
         }
     }
+}
+
+/// The transaction that a response names (RFC 3261 §17.1.3).
+pub(super) fn client_id(envelope: &ResponseEnvelope<'_>) -> Option<ClientId> {
+    let LocalTag(branch) = LocalTag::parse(envelope.via.branch?.strip_prefix(via::MAGIC_COOKIE)?)?;
+    Some(ClientId { branch, cancel: envelope.cseq.method == Method::Cancel })
 }

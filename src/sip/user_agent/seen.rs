@@ -6,9 +6,11 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::UserAgent;
+use super::originate::client_id;
+use crate::ids::LegId;
 use crate::sip::action::Action;
 use crate::sip::dialog::LocalTag;
-use crate::sip::envelope::Envelope;
+use crate::sip::envelope::{Envelope, ResponseEnvelope};
 use crate::sip::message::{Message, StartLine};
 use crate::sip::method::Method;
 use crate::sip::refusal::Refusal;
@@ -67,12 +69,36 @@ impl UserAgent {
         }
     }
 
+    /// The leg that a message belongs to: by its transaction, or by our tag. What knows no more of a call than its Call-ID belongs to none.
+    #[must_use]
+    pub fn leg_of(&self, message: Bytes) -> Option<LegId> {
+        let message = Message::scan(message)?;
+        match message.start_line() {
+            StartLine::Response { .. } => {
+                let client = self.clients.get(&client_id(&ResponseEnvelope::read(&message)?)?)?;
+                client.leg
+            }
+            StartLine::Request { .. } => {
+                let envelope = Envelope::read(&message).ok()?;
+                let by_tag = our_tag(&envelope).and_then(|tag| self.by_tag.get(&tag).copied());
+                by_tag.or_else(|| self.servers.get(self.transaction_of(&message, &envelope)?)?.leg)
+            }
+        }
+    }
+
     fn is_known(&self, message: &Message, envelope: &Envelope<'_>) -> bool {
-        // RFC 3261 §17.2.3, §9.2: both belong to an INVITE.
+        our_tag(envelope).is_some_and(|tag| self.by_tag.contains_key(&tag))
+            || self.transaction_of(message, envelope).is_some()
+    }
+
+    /// The transaction of a request (RFC 3261 §17.2.3, §9.2): ACK and CANCEL belong to an INVITE.
+    fn transaction_of(&self, message: &Message, envelope: &Envelope<'_>) -> Option<u64> {
         let of_invite = matches!(envelope.method, Method::Ack | Method::Cancel);
         let of = if of_invite { Method::Invite } else { envelope.method };
-        let tag = envelope.to.tag().and_then(LocalTag::parse);
-        tag.is_some_and(|tag| self.by_tag.contains_key(&tag))
-            || self.servers.find(&key::of(message, envelope, of)).is_some()
+        self.servers.find(&key::of(message, envelope, of))
     }
+}
+
+fn our_tag(envelope: &Envelope<'_>) -> Option<LocalTag> {
+    envelope.to.tag().and_then(LocalTag::parse)
 }

@@ -235,6 +235,8 @@ pub struct Originated {
     pub cseq: u32,
     /// Min-SE that a 422 made us promise, in seconds; 0 before.
     pub min_se: u32,
+    /// Refusals of it as too short so far.
+    pub too_short: u8,
     /// From URI, without brackets.
     pub from: Box<[u8]>,
     /// Our tag.
