@@ -22,6 +22,7 @@ use std::time::Duration;
 use contesta::audio::g711::{self, Law};
 use contesta::audio::recognise::recognise;
 use contesta::audio::{Clip, Codec, wav};
+use contesta::dtmf::Road;
 use contesta::edge::phone::{self, Script};
 use contesta::ids::Ids;
 use contesta::sdp::{SrtpPolicy, Terms};
@@ -215,6 +216,7 @@ fn script(server: SocketAddr, disturbance: Disturbance) -> Script {
         from: "5512345678".into(),
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         terms: Terms { codecs: vec![Codec::Pcmu], srtp: SrtpPolicy::Off, ..Terms::default() },
+        road: Road::TelephoneEvent,
         keys: Vec::new(),
         patience: Duration::from_millis(500),
         linger: longest,

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use contesta::audio::recognise::recognise;
 use contesta::audio::{Clip, Codec, g711, wav};
-use contesta::dtmf::Digit;
+use contesta::dtmf::{Digit, Road};
 use contesta::edge::phone::{self, Group, Script};
 use contesta::ids::Ids;
 use contesta::sdp::{SrtpPolicy, Terms};
@@ -129,6 +129,7 @@ fn script(server: SocketAddr, number: &str, keys: &str, longest: Duration) -> Sc
         from: "5512345678".into(),
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         terms: Terms { codecs: vec![Codec::Pcmu], srtp: SrtpPolicy::Off, ..Terms::default() },
+        road: Road::TelephoneEvent,
         keys: if digits.is_empty() { Vec::new() } else { vec![Group { digits, barge_in: false }] },
         longest,
         // Longer than the silence behind a prompt, so that the keys are the question's.

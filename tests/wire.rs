@@ -7,6 +7,7 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -43,6 +44,72 @@ fn j3_keys_pressed_early_lead_to_the_price_over_real_sockets() {
     assert!(heard.contains("ciento un pesos con cincuenta centavos"), "{heard}");
     assert!(call["first_audio_ms"].as_u64().unwrap() < 500, "{call:#}");
     assert_eq!(call["folio"], Value::Null, "no case is opened: {call:#}");
+}
+
+/// Keys of a caller whose telephone sends tones, and of one whose telephone sends INFO, lead where telephone events lead.
+#[test]
+fn keys_count_by_every_road() {
+    let folder = Folder::new("roads");
+    let engine = Engine::start(folder.path());
+    for (road, codec) in [("inband", "pcmu"), ("inband", "opus"), ("info", "pcmu"), ("rfc4733", "pcmu")] {
+        let options = ["--dtmf", road, "--codec", codec, "--keys", "!22", "--linger", "200ms", "--longest", "10s"];
+        let call = engine.call("*2363", &options);
+        assert_eq!((&call["keys_left"], &call["key_refused"]), (&Value::from(0), &Value::Null), "{road}: {call:#}");
+    }
+    assert!(engine.stop());
+    let calls = contesta().args(["calls", "list", "--json", "--data"]).arg(folder.path()).output().unwrap();
+    let calls: Vec<Value> = serde_json::from_slice(&calls.stdout).unwrap();
+    assert_eq!(calls.len(), 4);
+    for call in &calls {
+        let path = call["path"].as_array().unwrap().iter();
+        let said: Vec<&str> = path.filter_map(|line| line["what"].as_str()?.strip_prefix("says ")).collect();
+        assert!(said.iter().any(|said| said.starts_with("prompt paquete_quincenal,")), "{call:#}");
+    }
+}
+
+/// Ctrl-C hangs up, and what was heard until then is kept.
+#[test]
+fn an_interrupted_test_call_hangs_up_and_keeps_what_it_heard() {
+    let folder = Folder::new("interrupted");
+    let engine = Engine::start(folder.path());
+    let wav = folder.path().join("heard.wav");
+    let mut call = contesta()
+        .args(["call", &format!("sip:*2363@{}", engine.sip), "--linger", "1m", "--wav"])
+        .arg(&wav)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(call.stderr.take().unwrap()).lines();
+    assert!(told.by_ref().any(|line| line.unwrap().starts_with("answered")));
+    support::signal(call.id(), 2);
+    let last = told.last().unwrap().unwrap();
+    assert!(last.contains("interrupted: the call was hung up"), "{last}");
+    assert_eq!(call.wait().unwrap().code(), Some(1));
+    assert!(engine.stop(), "no call is left behind");
+    let calls = contesta().args(["calls", "list", "--json", "--data"]).arg(folder.path()).output().unwrap();
+    let calls: Value = serde_json::from_slice(&calls.stdout).unwrap();
+    assert_eq!(calls[0]["cause"], "the far end hung up", "{calls:#}");
+}
+
+/// An engine that dies in the midst of a call is told from one that hangs up.
+#[test]
+fn a_test_call_tells_a_dead_engine_from_a_hang_up() {
+    let folder = Folder::new("dead");
+    let engine = Engine::start(folder.path());
+    let mut call = contesta()
+        .args(["call", &format!("sip:*2363@{}", engine.sip), "--linger", "1m", "--wav"])
+        .arg(folder.path().join("heard.wav"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(call.stderr.take().unwrap()).lines();
+    assert!(told.by_ref().any(|line| line.unwrap().starts_with("answered")));
+    engine.kill();
+    let last = told.last().unwrap().unwrap();
+    assert!(last.contains("does not answer any more"), "{last}");
+    assert_eq!(call.wait().unwrap().code(), Some(1));
 }
 
 /// B-02, pain 25: `*` arrives as itself and escaped, and with the country code in front of a landline number.

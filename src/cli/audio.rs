@@ -1,8 +1,9 @@
-//! What a test call offers: `--codec`, `--srtp`.
+//! What a test call offers, and how it presses keys: `--codec`, `--srtp`, `--dtmf`.
 
 use crate::audio::Codec;
+use crate::dtmf::Road;
 use crate::rtp::srtp::Suite;
-use crate::sdp::{Negotiated, SrtpPolicy, Terms};
+use crate::sdp::{EventPolicy, Negotiated, SrtpPolicy, Terms};
 
 /// Options of commands that place calls.
 #[derive(Debug, clap::Args)]
@@ -14,6 +15,21 @@ pub struct AudioArgs {
     #[arg(long, value_name = "SUITE", num_args = 0..=1, require_equals = true, default_missing_value = "required",
           value_parser = parse_srtp)]
     pub srtp: Option<Srtp>,
+    /// How keys are pressed: as telephone events; as tones in the audio, which then offers no telephone events; or in SIP INFO.
+    #[arg(long, value_enum, default_value = "rfc4733")]
+    pub dtmf: DtmfRoad,
+}
+
+/// A road of keys by the name that telephones give it in their settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum DtmfRoad {
+    /// Telephone events (RFC 4733, once RFC 2833).
+    #[value(alias = "rfc2833")]
+    Rfc4733,
+    /// Tones in the audio.
+    Inband,
+    /// SIP INFO with application/dtmf-relay.
+    Info,
 }
 
 /// A codec by its RTP name.
@@ -37,6 +53,16 @@ pub struct Srtp {
 }
 
 impl AudioArgs {
+    /// How keys are pressed.
+    #[must_use]
+    pub fn road(&self) -> Road {
+        match self.dtmf {
+            DtmfRoad::Rfc4733 => Road::TelephoneEvent,
+            DtmfRoad::Inband => Road::InBand,
+            DtmfRoad::Info => Road::Info,
+        }
+    }
+
     /// What is offered.
     #[must_use]
     pub fn terms(&self) -> Terms {
@@ -53,7 +79,9 @@ impl AudioArgs {
             }
         }
         let suites = self.srtp.and_then(|srtp| srtp.suite).into_iter().collect();
-        Terms { codecs, srtp: self.srtp.map_or(SrtpPolicy::Off, |srtp| srtp.policy), suites }
+        let srtp = self.srtp.map_or(SrtpPolicy::Off, |srtp| srtp.policy);
+        let events = if self.dtmf == DtmfRoad::Inband { EventPolicy::Off } else { EventPolicy::Offered };
+        Terms { codecs, srtp, suites, events }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::audio::{Clip, g711, wav};
 use crate::case::Folio;
 use crate::cli::audio::{self, AudioArgs};
 use crate::cli::folders::FoldersArgs;
+use crate::cli::interrupt;
 use crate::dtmf::Digit;
 use crate::duration_text;
 use crate::edge::entropy;
@@ -23,7 +24,7 @@ use crate::edge::prompt_audio::PromptAudio;
 use crate::edge::sip_socket::address_towards;
 use crate::rtp::srtp::Suite;
 use crate::sip::uri::{Host, Scheme, Uri};
-use crate::sip::{Peer, Transport};
+use crate::sip::{EndCause, Peer, Transport};
 
 /// Calls a number like a caller, presses keys, and tells what it heard.
 ///
@@ -99,6 +100,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         from: args.from.clone(),
         address,
         terms: args.audio.terms(),
+        road: args.audio.road(),
         keys: groups(&args.keys, args.barge_in)?,
         patience: args.patience,
         linger: args.linger,
@@ -106,7 +108,17 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     };
     // Loaded before the call: a slow disk must not make the phone late.
     let known = known_prompts(&args);
-    let report = phone::call(script, entropy::ids()?).context("no socket for the call")?;
+    let stop = interrupt::counted()?;
+    let shows = !args.json;
+    if shows {
+        eprintln!("calling {} …", args.uri);
+    }
+    let answered = || {
+        if shows {
+            eprintln!("answered; Ctrl-C hangs up and keeps what was heard");
+        }
+    };
+    let report = phone::call_until(&stop, script, entropy::ids()?, answered).context("no socket for the call")?;
     // A call in which nothing was heard leaves an earlier recording alone.
     if !report.heard.is_empty() {
         std::fs::write(&args.wav, wav::write(&report.heard, 8_000))
@@ -125,6 +137,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     match (report.status, report.keys_left) {
         (200, _) if report.agreed.is_none() => {
             bail!("the call was answered with audio that cannot be used: {}", report.refusal.unwrap_or_default())
+        }
+        _ if report.interrupted => bail!("interrupted: the call was hung up"),
+        (200, _) if report.ended == Some(EndCause::Vanished) => {
+            bail!("{destination} fell silent and does not answer any more: is contesta still running there?")
+        }
+        (200, _) if report.key_refused.is_some() => {
+            let status = report.key_refused.unwrap_or_default();
+            bail!("the far end refused a key with {status}: it takes none by INFO. Try --dtmf rfc4733")
         }
         (200, 0) => Ok(()),
         (200, left) => bail!("the call was over with {left} groups of keys still to press"),
@@ -197,10 +217,16 @@ fn check_writable(path: &Path) -> std::io::Result<()> {
 }
 
 fn groups(keys: &str, barge_in: bool) -> anyhow::Result<Vec<Group>> {
-    let parts = keys.split(',').map(str::trim).filter(|part| !part.is_empty());
-    parts
+    if keys.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    keys.split(',')
+        .map(str::trim)
         .map(|part| {
             let keys = part.strip_prefix('!').unwrap_or(part);
+            if keys.is_empty() {
+                bail!("--keys has a group without keys");
+            }
             let digit =
                 |key| Digit::from_char(key).with_context(|| format!("«{key}» in --keys is no key: 0-9, *, # or A-D"));
             let digits = keys.chars().map(digit).collect::<anyhow::Result<Vec<Digit>>>()?;
@@ -368,6 +394,8 @@ fn as_json(args: &Args, report: &Report, heard: &[HeardPrompt], folio: Option<&F
         "keys": report.pressed.iter().map(|(at, digit)| json!({ "at_ms": ms(*at), "key": digit.to_string() }))
             .collect::<Vec<_>>(),
         "keys_left": report.keys_left,
+        "key_refused": report.key_refused,
+        "interrupted": report.interrupted,
         "folio": folio.map(ToString::to_string),
         "ended": report.ended.as_ref().map(crate::sip::EndCause::explain),
         "lasted_ms": ms(report.lasted),

@@ -1,14 +1,13 @@
 //! `contesta load`: many calls at once, and how well they were served.
 
 use std::io::IsTerminal;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use super::audio::{self, AudioArgs};
+use super::interrupt;
 use crate::dtmf::Digit;
 use crate::duration_text;
 use crate::edge::load::{self, CALLS_MAX, Plan, RATE_MAX, Spread, Summary, WINDOW_MAX};
@@ -82,6 +81,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             .with_context(|| format!("there is no way to {destination}"))?,
         from: args.from.clone(),
         terms: args.audio.terms(),
+        road: args.audio.road(),
         calls: usize::try_from(args.calls).unwrap_or(CALLS_MAX),
         rate: args.rate,
         ports,
@@ -96,7 +96,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     // A socket a caller; a limit that cannot be lifted shows itself as soon as it is met.
     let _limit = descriptors::lift_limit();
-    let stop = stop_on_ctrl_c()?;
+    let stop = interrupt::counted()?;
     let shows = !args.json && std::io::stderr().is_terminal();
     let progress = |placed, up| {
         if shows {
@@ -110,33 +110,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         print(args, &summary);
     }
     verdict(args, &summary)
-}
-
-/// Counts Ctrl-C (and SIGTERM) from a thread of its own.
-fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicUsize>> {
-    let stop = Arc::new(AtomicUsize::new(0));
-    let counted = stop.clone();
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_io().build().context("cannot wait for signals")?;
-    #[expect(clippy::disallowed_methods, reason = "the thread waits for signals, and ends with the program")]
-    std::thread::spawn(move || {
-        runtime.block_on(async {
-            use tokio::signal::unix::{SignalKind, signal};
-            let (Ok(mut interrupt), Ok(mut terminate)) =
-                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-            else {
-                return;
-            };
-            loop {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-                counted.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-    });
-    Ok(stop)
 }
 
 /// What the exit status says: all calls were served to their end, or why not.
@@ -156,6 +129,9 @@ fn verdict(args: &Args, summary: &Summary) -> anyhow::Result<()> {
     }
     if summary.silent > 0 {
         bail!("{} of {} calls heard nothing", summary.silent, summary.answered);
+    }
+    if summary.keys_refused > 0 {
+        bail!("the far end refused {} of {} keys by INFO", summary.keys_refused, summary.presses);
     }
     Ok(())
 }
@@ -275,7 +251,7 @@ fn as_json(args: &Args, summary: &Summary) -> Value {
         "spacing": spread(&summary.spacing),
         "spacing_outside": summary.spacing.share_outside(SPACING.0, SPACING.1),
         "keys": {
-            "pressed": summary.presses, "unanswered": summary.presses_unanswered, "reaction": spread(&summary.reaction),
+            "pressed": summary.presses, "refused": summary.keys_refused, "unanswered": summary.presses_unanswered, "reaction": spread(&summary.reaction),
         },
         "server": summary.server.map(|server| json!({
             "cpu_ms": server.cpu.as_secs_f64() * 1e3, "memory_kb": server.memory_kb,

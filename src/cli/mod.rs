@@ -17,6 +17,7 @@ mod columns;
 mod folders;
 pub mod hours;
 pub mod import;
+mod interrupt;
 mod ladder;
 pub mod load;
 mod moment;

@@ -95,7 +95,7 @@ pub(super) fn read(place: Place<'_>, faults: &mut Vec<Fault>) -> Vec<Trunk> {
         let codecs = codecs(fields.optional("codecs"), faults);
         let policies = [("off", SrtpPolicy::Off), ("offered", SrtpPolicy::Offered), ("required", SrtpPolicy::Required)];
         let srtp = one_of(fields.optional("srtp"), &policies, faults).unwrap_or_default();
-        let terms = Arc::new(Terms { codecs, srtp, suites: Vec::new() });
+        let terms = Arc::new(Terms { codecs, srtp, ..Terms::default() });
         let gateways = gateways(&mut fields, faults);
         // A gateway calls us from where we call it.
         sources.extend(gateways.iter().filter_map(|gateway| Some(Network::host(gateway.literal()?.address.ip()))));

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use super::Digit;
 
+/// The type of the bodies that we send: the one that more far ends know, and the only one with a duration.
+pub const RELAY: &str = "application/dtmf-relay";
+
 /// What most senders mean when they give no duration.
 const DURATION_DEFAULT: Duration = Duration::from_millis(100);
 
@@ -37,7 +40,7 @@ impl InfoError {
 pub fn parse(content_type: &str, body: &[u8]) -> Result<(Digit, Duration), InfoError> {
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     let body = std::str::from_utf8(body).map_err(|_| InfoError::Signal);
-    if media_type.eq_ignore_ascii_case("application/dtmf-relay") {
+    if media_type.eq_ignore_ascii_case(RELAY) {
         parse_relay(body?)
     } else if media_type.eq_ignore_ascii_case("application/dtmf") {
         // Either the bare key, or the lines of dtmf-relay under the wrong name.
@@ -46,6 +49,12 @@ pub fn parse(content_type: &str, body: &[u8]) -> Result<(Digit, Duration), InfoE
     } else {
         Err(InfoError::ContentType)
     }
+}
+
+/// The body of an INFO that presses a key, to be sent as [`RELAY`].
+#[must_use]
+pub fn relay(digit: Digit, held: Duration) -> String {
+    format!("Signal={digit}\r\nDuration={}\r\n", held.as_millis())
 }
 
 /// Reads `Signal=5` and `Duration=160`, spaces allowed around both sides of `=`.
@@ -86,7 +95,7 @@ mod tests {
             let expected = expected.map(|(key, ms)| (Digit::from_char(key).unwrap(), Duration::from_millis(ms)));
             assert_eq!(found, expected, "{content_type}: {body:?}");
         }
-        let relay = "application/dtmf-relay";
+        let relay = RELAY;
         check(relay, "Signal=5\r\nDuration=160\r\n", Ok(('5', 160)));
         check(relay, "Signal= *\nDuration= 250", Ok(('*', 250)));
         check("Application/DTMF-Relay; charset=utf-8", "signal=#", Ok(('#', 100)));
@@ -100,6 +109,10 @@ mod tests {
         check("application/dtmf", "Signal=4\r\nDuration=80", Ok(('4', 80)));
         check("application/sdp", "5", Err(InfoError::ContentType));
         assert_eq!(parse(relay, b"Signal=\xff"), Err(InfoError::Signal));
+        for digit in (0..16).filter_map(Digit::from_event) {
+            let held = Duration::from_millis(120);
+            assert_eq!(parse(RELAY, super::relay(digit, held).as_bytes()), Ok((digit, held)));
+        }
         assert_eq!((InfoError::ContentType.status(), InfoError::Signal.status()), (415, 400));
     }
 }

@@ -7,11 +7,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::dtmf::Digit;
+use crate::dtmf::{Digit, Road, info};
 use crate::edge::clock;
 use crate::edge::poll::Poll;
 use crate::edge::refusal_text;
@@ -42,6 +43,8 @@ pub struct Script {
     pub address: IpAddr,
     /// What to offer.
     pub terms: Terms,
+    /// How keys are pressed. By tones: let `terms` offer no telephone events.
+    pub road: Road,
     /// Keys, in groups.
     pub keys: Vec<Group>,
     /// Quiet that means the far end waits for us.
@@ -82,10 +85,14 @@ pub struct Report {
     pub pressed: Vec<(Duration, Digit)>,
     /// Groups that were never pressed because the call was over.
     pub keys_left: usize,
+    /// The status that the far end refused a key with which came by INFO.
+    pub key_refused: Option<u16>,
     /// Who ended the call.
     pub ended: Option<EndCause>,
     /// INVITE sent to the end.
     pub lasted: Duration,
+    /// It was told to stop.
+    pub interrupted: bool,
 }
 
 /// One packet's time.
@@ -93,7 +100,11 @@ const FRAME_TIME: Duration = Duration::from_millis(20);
 
 /// Length of a press, and the quiet after it in 20 ms frames: a person's quick fingers.
 const PRESS: Duration = Duration::from_millis(100);
+const PRESS_FRAMES: u16 = 5;
 const GAP_FRAMES: u16 = 3;
+
+/// How often it looks whether it is to stop.
+const STOP_LOOK: Duration = Duration::from_millis(100);
 
 /// A far end that sends no RTP for this long will not be heard any more.
 const UNHEARD_MAX: Duration = Duration::from_secs(5);
@@ -111,7 +122,15 @@ const IMPATIENT_SAMPLES: usize = 1_600;
 ///
 /// # Errors
 /// When no socket can be had. What the far end does is no error: it stands in the report.
-pub fn call(script: Script, mut ids: Ids) -> io::Result<Report> {
+pub fn call(script: Script, ids: Ids) -> io::Result<Report> {
+    call_until(&AtomicUsize::new(0), script, ids, || {})
+}
+
+/// Places the call and sees it to its end, or hangs up when `stop` is no longer zero. `answered` is told of the 200.
+///
+/// # Errors
+/// See [`call`].
+pub fn call_until(stop: &AtomicUsize, script: Script, mut ids: Ids, answered: impl FnOnce()) -> io::Result<Report> {
     let line = WireTo {
         destination: script.destination,
         name: script.name.clone(),
@@ -147,8 +166,10 @@ pub fn call(script: Script, mut ids: Ids) -> io::Result<Report> {
             agreed: None,
             pressed: Vec::new(),
             keys_left: script.keys.len(),
+            key_refused: None,
             ended: None,
             lasted: Duration::ZERO,
+            interrupted: false,
         },
         groups: script.keys.iter().cloned().collect(),
         began,
@@ -157,7 +178,7 @@ pub fn call(script: Script, mut ids: Ids) -> io::Result<Report> {
         cname: Cname::from_random(name),
         script,
     };
-    phone.run(rtp_address);
+    phone.run(rtp_address, stop, answered);
     Ok(phone.report)
 }
 
@@ -190,20 +211,31 @@ struct Line {
     next_frame: Instant,
     /// When the last packet came; at first, when the call was answered.
     last_packet: Instant,
+    road: Road,
     /// Digits of the current group still to press.
     digits: VecDeque<Digit>,
+    /// Frames for which a key that went by INFO is still held, and whether the INFO has no answer yet: one at a time, for nothing else
+    /// keeps two of them in order.
+    held: u16,
+    unanswered: bool,
     /// Frames of quiet still to keep after a press.
     gap: u16,
 }
 
 impl Line {
     fn is_pressing(&self) -> bool {
-        !self.digits.is_empty() || self.leg.is_pressing() || self.gap > 0
+        !self.digits.is_empty() || self.is_holding() || self.gap > 0
     }
 
-    /// Starts the next press if the last one and its gap are over; gives back the digit that begins.
+    fn is_holding(&self) -> bool {
+        self.leg.is_pressing() || self.held > 0 || self.unanswered
+    }
+
+    /// Starts the next press if the last one and its gap are over; gives back the digit that begins, which the user agent is to send
+    /// if keys go by INFO.
     fn press_next(&mut self) -> Option<Digit> {
-        if self.leg.is_pressing() {
+        self.held = self.held.saturating_sub(1);
+        if self.is_holding() {
             self.gap = GAP_FRAMES;
             return None;
         }
@@ -212,12 +244,17 @@ impl Line {
             return None;
         }
         let digit = self.digits.pop_front()?;
+        if self.road == Road::Info {
+            (self.held, self.unanswered) = (PRESS_FRAMES, true);
+            return Some(digit);
+        }
         self.leg.press(digit, PRESS).then_some(digit)
     }
 }
 
 impl Phone {
-    fn run(&mut self, rtp_address: SocketAddr) {
+    fn run(&mut self, rtp_address: SocketAddr, stop: &AtomicUsize, answered: impl FnOnce()) {
+        let mut tell_answered = Some(answered);
         let mut actions = Vec::new();
         let invite = Invite {
             target: self.script.target.clone(),
@@ -240,7 +277,8 @@ impl Phone {
             let timer = self.user_agent.poll_timeout().map(|(at, _)| at);
             let limit = self.began + self.script.longest;
             let limit = self.hung_up.map_or(limit, |at| at + LAST_WORDS);
-            let wake = [frame, timer, Some(limit)].into_iter().flatten().min();
+            let look = clock::now().instant + STOP_LOOK;
+            let wake = [frame, timer, Some(limit), Some(look)].into_iter().flatten().min();
             poll.wait(wake);
             let now = clock::now().instant;
             for arrival in self.wire.receive() {
@@ -250,8 +288,15 @@ impl Phone {
             self.act(&mut actions);
             self.listen(now);
             self.speak(now);
+            if self.line.is_some()
+                && let Some(tell) = tell_answered.take()
+            {
+                tell();
+            }
+            self.report.interrupted |= stop.load(Ordering::Relaxed) > 0;
             if self.hung_up.is_some_and(|at| now >= at + LAST_WORDS) {
-                self.report.ended = Some(EndCause::LocalBye);
+                // Nobody said a word to our BYE, or our CANCEL.
+                self.report.ended.get_or_insert(EndCause::Vanished);
             }
             if self.wants_to_leave(now) && self.hung_up.is_none() {
                 self.hung_up = Some(now);
@@ -310,6 +355,12 @@ impl Phone {
                     }
                     self.report.ended = Some(cause);
                 }
+                Action::Event(Event::InfoAnswered { status, .. }) => {
+                    self.report.key_refused = self.report.key_refused.or((status >= 300).then_some(status));
+                    if let Some(line) = &mut self.line {
+                        line.unanswered = false;
+                    }
+                }
                 // It has said what it can, and stays where it is.
                 Action::Event(Event::Reoffered { leg, .. }) => {
                     let refusal = Rejection { status: 488, retry_after: None, warning: None };
@@ -339,8 +390,8 @@ impl Phone {
         match self.offered.read_answer(body) {
             Ok(negotiated) => {
                 self.report.agreed = Some(negotiated.clone());
-                if negotiated.telephone_event.is_none() {
-                    tracing::warn!("the far end takes no telephone events: no key can be pressed");
+                if negotiated.telephone_event.is_none() && self.script.road == Road::TelephoneEvent {
+                    tracing::warn!("the far end takes no telephone events: keys are pressed as tones");
                 }
                 let listener = Listener::new(negotiated.codec, negotiated.payload_type);
                 let [identity, first] = self.random;
@@ -370,7 +421,10 @@ impl Phone {
                     answered: now,
                     next_frame: now,
                     last_packet: now,
+                    road: self.script.road,
                     digits: VecDeque::new(),
+                    held: 0,
+                    unanswered: false,
                     gap: 0,
                 });
             }
@@ -416,7 +470,8 @@ impl Phone {
             if line.is_pressing() {
                 self.listened_from = line.listener.pcm().len();
             }
-            if let Some(digit) = line.press_next() {
+            let pressed = line.press_next();
+            if let Some(digit) = pressed {
                 self.report.pressed.push((now.saturating_duration_since(line.answered), digit));
             }
             let mut packet = [0_u8; MAX_PACKET];
@@ -431,11 +486,18 @@ impl Phone {
             if let Some(control) = line.leg.control(now, &mut report).filter(|control| control.is_multiplexed) {
                 let _ = self.rtp.send(report.get(..control.length).unwrap_or_default(), control.destination);
             }
+            if let (Some(digit), Road::Info) = (pressed, self.script.road) {
+                let mut actions = Vec::new();
+                let body = info::relay(digit, PRESS);
+                self.user_agent.info(now, self.leg, info::RELAY, body.as_bytes(), &mut actions);
+                self.act(&mut actions);
+            }
         }
     }
 
     fn wants_to_leave(&self, now: Instant) -> bool {
         let too_long = now.saturating_duration_since(self.began) >= self.script.longest;
+        let too_long = too_long || self.report.interrupted;
         let Some(line) = &self.line else { return too_long || self.report.status == 200 };
         let heard = line.listener.pcm();
         let quiet = quiet_samples(heard, self.listened_from.min(heard.len()));

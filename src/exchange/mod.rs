@@ -401,7 +401,9 @@ impl Exchange {
                 self.user_agent.refuse_referral(now.instant, leg, 603, &mut self.sip_actions);
                 return Some(leg);
             }
-            sip::Event::ReferAnswered { .. } | sip::Event::ReferReported { .. } => return None,
+            sip::Event::InfoAnswered { .. } | sip::Event::ReferAnswered { .. } | sip::Event::ReferReported { .. } => {
+                return None;
+            }
             // It is answered when its flow says so, whatever the far end has heard of before.
             sip::Event::Acknowledged { .. } => return None,
             // The engine places no calls, so nothing rings or answers it.

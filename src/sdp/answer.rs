@@ -9,7 +9,7 @@ use super::crypto::Crypto;
 use super::description::{Direction, Media, Offer};
 use super::format::{self, Format};
 use super::negotiated::{Negotiated, Profile, Taken, remote};
-use super::terms::SrtpPolicy;
+use super::terms::{EventPolicy, SrtpPolicy};
 use super::writer::{Audio, Local, head};
 use crate::ids::Ids;
 use crate::rtp::RtcpPath;
@@ -133,7 +133,8 @@ fn consider<'a>(media: &'a Media, local: &Local<'_>) -> Result<Taken<'a>, Unacce
     };
     let ranked = format::codecs(media).filter_map(|format| Some((local.terms.rank(format.codec)?, format)));
     let (_, format) = ranked.min_by_key(|(rank, _)| *rank).ok_or(Unacceptable::NoCodec)?;
-    Ok(Taken { profile, remote, format, events: format::events(media, format.codec), crypto })
+    let events = format::events(media, format.codec).filter(|_| local.terms.events == EventPolicy::Offered);
+    Ok(Taken { profile, remote, format, events, crypto })
 }
 
 /// Where packets from us arrive that are meant for `remote`. A phone with addresses of both families may describe the one that its SIP does

@@ -22,5 +22,5 @@ pub use description::{Direction, Offer, SdpError};
 pub use negotiated::{Negotiated, Profile};
 pub use offer::{Offered, offer};
 pub use outline::outline;
-pub use terms::{SrtpPolicy, Terms};
+pub use terms::{EventPolicy, SrtpPolicy, Terms};
 pub use writer::Local;

@@ -8,7 +8,7 @@ use super::crypto::Crypto;
 use super::description::{Direction, Media, Offer, SdpError};
 use super::format::{self, Events, Format};
 use super::negotiated::{Negotiated, Profile, Taken, remote};
-use super::terms::SrtpPolicy;
+use super::terms::{EventPolicy, SrtpPolicy};
 use super::writer::{Audio, Local, head};
 use crate::audio::Codec;
 use crate::ids::Ids;
@@ -21,6 +21,7 @@ pub struct Offered {
     pub sdp: Bytes,
     local: SocketAddr,
     codecs: Vec<Codec>,
+    events: EventPolicy,
     profile: Profile,
     crypto: Vec<Crypto>,
 }
@@ -51,6 +52,7 @@ pub fn offer(local: &Local<'_>, before: Option<&Negotiated>, ids: &mut Ids) -> O
         .collect();
     let events: Vec<Events> = [(8_000, 101), (48_000, 110)]
         .into_iter()
+        .filter(|_| local.terms.events == EventPolicy::Offered)
         .filter(|(clock_rate, _)| codecs.iter().any(|codec| codec.clock_rate() == *clock_rate))
         .map(|(clock_rate, usual)| {
             let known = before.filter(|before| before.event_clock_rate == clock_rate);
@@ -80,7 +82,7 @@ pub fn offer(local: &Local<'_>, before: Option<&Negotiated>, ids: &mut Ids) -> O
         rtcp_mux: true,
     };
     audio.write(&mut text);
-    Offered { sdp: Bytes::from(text), local: local.address, codecs, profile, crypto }
+    Offered { sdp: Bytes::from(text), local: local.address, codecs, events: local.terms.events, profile, crypto }
 }
 
 impl Offered {
@@ -100,7 +102,7 @@ impl Offered {
                 why = SdpError::KeysNotAccepted;
                 continue;
             };
-            let events = format::events(media, format.codec);
+            let events = format::events(media, format.codec).filter(|_| self.events == EventPolicy::Offered);
             return Ok(Taken { profile, remote, format, events, crypto: None }.agree(media, self.local, srtp));
         }
         Err(why)

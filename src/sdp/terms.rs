@@ -13,6 +13,18 @@ pub struct Terms {
     pub srtp: SrtpPolicy,
     /// The suites of an offer of ours, the best first; empty: all but those that only save bytes.
     pub suites: Vec<Suite>,
+    /// Whether keys are telephone events.
+    pub events: EventPolicy,
+}
+
+/// When a call's keys are telephone events (RFC 4733).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EventPolicy {
+    /// Never: keys go as tones in the audio or by INFO, whatever the far end offers.
+    Off,
+    /// When both ends know them.
+    #[default]
+    Offered,
 }
 
 /// When a call's audio is SRTP, with keys from the description (RFC 4568).

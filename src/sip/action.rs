@@ -108,6 +108,13 @@ pub enum Event {
         /// The body.
         body: Bytes,
     },
+    /// The far end answered our INFO.
+    InfoAnswered {
+        /// Which leg.
+        leg: LegId,
+        /// 200 to 699: 415 from one that does not take such a body.
+        status: u16,
+    },
     /// The far end of an outbound INVITE sent 180 or 183 (`body` is its SDP, if any).
     Ringing {
         /// Which leg.

@@ -75,6 +75,7 @@ impl Line {
                 | Event::Reoffered { leg, .. }
                 | Event::Acknowledged { leg, .. }
                 | Event::Referred { leg, .. }
+                | Event::InfoAnswered { leg, .. }
                 | Event::ReferAnswered { leg, .. }
                 | Event::ReferReported { leg, .. }
                 | Event::OfferWanted { leg }

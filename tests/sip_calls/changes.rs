@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use contesta::dtmf::info;
 use contesta::sip::{EndCause, Event};
 
 use super::{MINUTE, ended, happened};
@@ -227,4 +228,51 @@ fn an_update_is_taken_with_and_without_an_offer() {
     assert_eq!(header(&sent(&ok)[0], "Contact").as_deref(), Some("<sip:contesta@192.0.2.10:5060>"));
     let bye = pair.ask(|agent, now, out| agent.hangup(now, leg, "", out));
     assert_eq!(first_lines(&bye), ["BYE sip:alice@192.0.2.88:5099"]);
+}
+
+/// A key by INFO comes once over any line, from either end, and the sender is told.
+#[test]
+fn an_info_comes_once_over_a_bad_line() {
+    for seed in 0..8 {
+        let mut pair = Pair::new(seed, STORM, |_, _| {}).talk();
+        for round in 1..=4 {
+            for end in [CALLER, CALLED] {
+                pair.ask(end, |agent, now, leg, out| {
+                    agent.info(now, leg, info::RELAY, b"Signal=5\r\nDuration=100\r\n", out)
+                });
+                pair.advance(MINUTE);
+                let told = |event: &Event| matches!(event, Event::InfoAnswered { status: 200, .. });
+                assert_eq!(pair.count(end, told), round, "seed {seed}: {}", pair.picture());
+                let came = |event: &Event| matches!(event, Event::Info { body, .. } if body.starts_with(b"Signal=5"));
+                assert_eq!(pair.count(1 - end, came), round, "seed {seed}: {}", pair.picture());
+            }
+        }
+        pair.hangup(CALLED);
+        pair.assert_over();
+    }
+}
+
+/// What a far end says to an INFO: a refusal is told; a dialog that it does not know, and silence, end the call.
+#[test]
+fn an_info_that_is_refused_is_told_and_one_that_shows_the_call_gone_ends_it() {
+    let sent_info = |id: &str| {
+        let (mut line, mut call) = (Line::new(), Call::new(id));
+        let leg = line.established(&mut call);
+        let actions = line.ask(|agent, now, out| agent.info(now, leg, info::RELAY, b"Signal=#\r\n", out));
+        let request = sent(&actions)[0].clone();
+        assert_eq!(header(&request, "Content-Type").as_deref(), Some(info::RELAY));
+        assert!(request.ends_with(b"\r\n\r\nSignal=#\r\n"));
+        (line, leg, request)
+    };
+    let (mut line, leg, request) = sent_info("refused");
+    assert_eq!(events(&line.receive(response(&request, 415, "", "", ""))), [Event::InfoAnswered { leg, status: 415 }]);
+    let (mut line, leg, request) = sent_info("forgotten");
+    assert_eq!(events(&line.receive(response(&request, 481, "", "", ""))), [ended(leg, EndCause::Forgotten)]);
+    let (mut line, leg, _) = sent_info("silence");
+    // Timer F: 64 times T1 (RFC 3261 §17.1.2.2).
+    assert_eq!(happened(line.advance(MINUTE)), [(32_000, ended(leg, EndCause::Vanished))]);
+    // Before the answer there is no dialog to send it in.
+    let (mut line, call) = (Line::new(), Call::new("early"));
+    let leg = line.invited(&call);
+    assert_eq!(line.ask(|agent, now, out| agent.info(now, leg, info::RELAY, b"Signal=1", out)), []);
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::heard::{Counts, Heard};
 use crate::audio::g711::{self, Law};
 use crate::audio::{Codec, g722, opus};
-use crate::dtmf::{Digit, Press};
+use crate::dtmf::{Digit, Press, Road, ToneGenerator};
 use crate::ids::LegId;
 use crate::media::{FRAME_SAMPLES, MAX_PACKET};
 use crate::rtp::srtp::{Receiver, Sender};
@@ -22,7 +22,12 @@ use crate::rtp::{HEADER_LENGTH, RtpHeader, RtpTime, SequenceNumber, Ssrc};
 use crate::sdp::{Negotiated, Offered};
 
 /// How long a key is held.
-const PRESS: Duration = Duration::from_millis(100);
+pub(super) const PRESS: Duration = Duration::from_millis(100);
+
+/// The same in packets, and in samples of the tones.
+const PRESS_FRAMES: u8 = 5;
+const PRESS_SAMPLES: u32 = 800;
+const TONE_RATE: u32 = 8_000;
 
 /// A prompt that does not follow a press within this time does not answer it.
 const REACTION_MAX_NS: u64 = 3_000_000_000;
@@ -93,15 +98,14 @@ struct Line {
     key: Key,
 }
 
-/// What a caller says: nothing, in its codec.
+/// What a caller says, in its codec: nothing, or the tones of a key.
 #[derive(Debug)]
 enum Voice {
-    /// A byte, again and again.
-    G711(u8),
+    G711(Law),
     /// As the codec goes on.
     G722(Box<g722::Encoder>),
-    /// A packet, again and again.
-    Opus,
+    /// Silence is a packet, again and again; an encoder is there once keys were pressed.
+    Opus(Option<Box<opus::Encoder>>),
 }
 
 /// How a caller knows sound from silence.
@@ -121,9 +125,24 @@ enum Key {
     /// At this moment.
     Due(u64),
     /// The press is being sent; its first packet left at `began_ns`.
-    Pressing { press: Press, began_ns: u64, answered: bool },
+    Pressing { press: Sending, began_ns: u64, answered: bool },
     /// All packets of the press are out, and no prompt has answered it.
     Waiting { began_ns: u64 },
+}
+
+/// A press under way.
+#[derive(Debug)]
+enum Sending {
+    Event(Press),
+    Tones {
+        generator: ToneGenerator,
+        begun: bool,
+    },
+    /// By INFO, and held for so many packets more.
+    Info {
+        left: u8,
+        begun: bool,
+    },
 }
 
 /// What a packet says beyond its sequence number.
@@ -142,6 +161,8 @@ pub struct Noticed {
 pub struct Habit {
     /// What.
     pub digit: Digit,
+    /// How.
+    pub road: Road,
     /// Only when the far end, once heard, has been quiet for this long.
     pub quiet_ns: u64,
     /// And then not at once, but within this time, wherever in it chance falls.
@@ -155,7 +176,7 @@ pub struct Spoken {
     pub length: usize,
     /// Where it goes.
     pub far: SocketAddr,
-    /// It is the first packet of a press.
+    /// It is the first packet of a press, which is to be told by INFO where that is the road.
     pub pressed: bool,
     /// A press before was never answered.
     pub unanswered: bool,
@@ -192,8 +213,8 @@ impl Caller {
         let codec = negotiated.codec;
         let (voice, ear) = match (codec, codec.law()) {
             (Codec::G722, _) => (Voice::G722(Box::default()), Ear::G722(Box::default())),
-            (_, Some(law)) => (Voice::G711(g711::silence(law)), Ear::G711(law)),
-            (_, None) => (Voice::Opus, Ear::Opus),
+            (_, Some(law)) => (Voice::G711(law), Ear::G711(law)),
+            (_, None) => (Voice::Opus(None), Ear::Opus),
         };
         self.heard = Heard::new(codec.clock_rate());
         let protection = negotiated.srtp.as_ref();
@@ -268,13 +289,24 @@ impl Caller {
         let (body, _) = body.split_at_mut(FRAME_SAMPLES);
         let mut pressed = false;
         let mut length;
-        match (line.next_press_packet(), line.telephone_event) {
-            (Some(press), Some(event)) => {
+        match (line.press_on(), line.telephone_event) {
+            (Some(Pressing::Event(press)), Some(event)) => {
                 body.iter_mut().zip(press.payload).for_each(|(to, from)| *to = from);
                 (marker, payload_type, timestamp, length) = (press.marker, event, press.timestamp, press.payload.len());
                 pressed = press.marker;
             }
-            _ => length = line.voice.say_nothing(body),
+            (Some(Pressing::Tones { samples, first }), _) => {
+                pressed = first;
+                if first {
+                    line.voice.begin(body);
+                }
+                length = line.voice.say(&samples, body);
+            }
+            (Some(Pressing::Info { first }), _) => {
+                pressed = first;
+                length = line.voice.say_nothing(body);
+            }
+            (Some(Pressing::Event(_)), None) | (None, _) => length = line.voice.say_nothing(body),
         }
         let header = RtpHeader { marker, payload_type, sequence: line.sequence, timestamp, ssrc: line.ssrc };
         head.copy_from_slice(&header.to_bytes());
@@ -323,7 +355,7 @@ impl Line {
                 return true;
             }
             (Key::Idle, Some(habit))
-                if self.telephone_event.is_some()
+                if (habit.road != Road::TelephoneEvent || self.telephone_event.is_some())
                     && self.sounded_ns.is_some_and(|at| now_ns.saturating_sub(at) >= habit.quiet_ns) =>
             {
                 self.key = Key::Due(now_ns + chance % habit.hesitation_ns.max(1));
@@ -335,7 +367,16 @@ impl Line {
                 self.key = Key::Idle;
             }
             (Key::Due(at), Some(habit)) if *at <= now_ns => {
-                let press = Press::new(habit.digit, PRESS, self.timestamp, self.event_clock_rate);
+                let press = match habit.road {
+                    Road::TelephoneEvent => {
+                        Sending::Event(Press::new(habit.digit, PRESS, self.timestamp, self.event_clock_rate))
+                    }
+                    Road::InBand => {
+                        let generator = ToneGenerator::new(habit.digit, PRESS_SAMPLES, TONE_RATE);
+                        Sending::Tones { generator, begun: false }
+                    }
+                    Road::Info => Sending::Info { left: PRESS_FRAMES, begun: false },
+                };
                 self.key = Key::Pressing { press, began_ns: now_ns, answered: false };
             }
             (Key::Idle | Key::Due(_) | Key::Pressing { .. } | Key::Waiting { .. }, _) => {}
@@ -343,26 +384,66 @@ impl Line {
         false
     }
 
-    fn next_press_packet(&mut self) -> Option<crate::dtmf::PressPacket> {
+    /// The next 20 ms of the press under way.
+    fn press_on(&mut self) -> Option<Pressing> {
         let Key::Pressing { press, began_ns, answered } = &mut self.key else { return None };
-        let packet = press.next_packet();
-        if packet.is_none() {
+        let pressing = match press {
+            Sending::Event(press) => press.next_packet().map(Pressing::Event),
+            Sending::Tones { generator, .. } if generator.is_over() => None,
+            Sending::Tones { generator, begun } => {
+                let mut samples = [0; FRAME_SAMPLES];
+                generator.fill(&mut samples);
+                Some(Pressing::Tones { samples, first: !std::mem::replace(begun, true) })
+            }
+            Sending::Info { left: 0, .. } => None,
+            Sending::Info { left, begun } => {
+                *left -= 1;
+                Some(Pressing::Info { first: !std::mem::replace(begun, true) })
+            }
+        };
+        if pressing.is_none() {
             self.key = if *answered { Key::Idle } else { Key::Waiting { began_ns: *began_ns } };
         }
-        packet
+        pressing
     }
+}
+
+/// 20 ms of a press.
+#[expect(clippy::large_enum_variant, reason = "it lives for as long as its packet is written")]
+enum Pressing {
+    Event(crate::dtmf::PressPacket),
+    Tones { samples: [i16; FRAME_SAMPLES], first: bool },
+    Info { first: bool },
 }
 
 impl Voice {
     /// Writes 20 ms of silence and gives its bytes.
     fn say_nothing(&mut self, body: &mut [u8]) -> usize {
         match self {
-            Self::G711(silence) => {
-                body.fill(*silence);
+            Self::G711(law) => {
+                body.fill(g711::silence(*law));
                 body.len()
             }
             Self::G722(encoder) => encoder.encode_narrow(&[0; FRAME_SAMPLES], body),
-            Self::Opus => body.iter_mut().zip(opus::silence()).map(|(to, from)| *to = *from).count(),
+            Self::Opus(_) => body.iter_mut().zip(opus::silence()).map(|(to, from)| *to = *from).count(),
+        }
+    }
+
+    /// Comes out of silence, in which an encoder's memory and a decoder's have parted.
+    fn begin(&mut self, body: &mut [u8]) {
+        if let Self::Opus(encoder) = self {
+            encoder.insert(Box::new(opus::Encoder::new(TONE_RATE))).encode(&[0; FRAME_SAMPLES], body);
+        }
+    }
+
+    /// Writes 20 ms of tones and gives its bytes.
+    fn say(&mut self, samples: &[i16; FRAME_SAMPLES], body: &mut [u8]) -> usize {
+        match self {
+            Self::G711(law) => body.iter_mut().zip(samples).map(|(to, from)| *to = g711::encode(*law, *from)).count(),
+            Self::G722(encoder) => encoder.encode_narrow(samples, body),
+            Self::Opus(encoder) => {
+                encoder.get_or_insert_with(|| Box::new(opus::Encoder::new(TONE_RATE))).encode(samples, body)
+            }
         }
     }
 }
@@ -392,7 +473,7 @@ mod tests {
     use crate::edge::clock;
     use crate::ids::{Ids, PlayId};
     use crate::media::{Event, Leg, LegSettings, Segment};
-    use crate::sdp::{self, Local, Offer, SrtpPolicy, Terms};
+    use crate::sdp::{self, EventPolicy, Local, Offer, SrtpPolicy, Terms};
 
     const MS: u64 = 1_000_000;
     const FAR: &str = "192.0.2.1:4000";
@@ -403,7 +484,11 @@ mod tests {
 
     /// A caller whose call was answered, and what the far end has agreed to.
     fn call(codec: Codec, srtp: SrtpPolicy) -> (Caller, Negotiated) {
-        let (ours, theirs) = (Terms { codecs: vec![codec], srtp, ..Terms::default() }, Terms::default());
+        call_on(Terms { codecs: vec![codec], srtp, ..Terms::default() })
+    }
+
+    fn call_on(ours: Terms) -> (Caller, Negotiated) {
+        let theirs = Terms::default();
         let local = |address, terms| Local { address, session: 1, version: 1, terms, source: None };
         let here = local("192.0.2.7:5000".parse().unwrap(), &ours);
         let offered = sdp::offer(&here, None, &mut Ids::from_seed(1));
@@ -465,7 +550,8 @@ mod tests {
                     clock::now().instant,
                 );
                 let (now, mut events) = (clock::now().instant, Vec::new());
-                let habit = Some(Habit { digit: Digit::STAR, quiet_ns: 0, hesitation_ns: 0 });
+                let habit =
+                    Some(Habit { digit: Digit::STAR, road: Road::TelephoneEvent, quiet_ns: 0, hesitation_ns: 0 });
                 let clip = Arc::new(Clip::from_pcm(&[9_000, -9_000].repeat(2_000)));
                 far.play(PlayId(1), [Segment::Clip(clip)].into(), &mut events);
                 let (mut noticed, mut pressed) = (0, 0);
@@ -490,12 +576,56 @@ mod tests {
         assert_eq!((caller.forged, caller.heard.anything()), (1, false));
     }
 
+    /// In every codec a key goes as events or as tones and is heard as that; by INFO the media say nothing of it.
+    #[test]
+    fn callers_press_keys_by_every_road() {
+        for codec in Codec::ALL {
+            for road in [Road::TelephoneEvent, Road::InBand, Road::Info] {
+                let events = if road == Road::InBand { EventPolicy::Off } else { EventPolicy::Offered };
+                let (mut caller, agreed) =
+                    call_on(Terms { codecs: vec![codec], srtp: SrtpPolicy::Off, events, ..Terms::default() });
+                assert_eq!(agreed.telephone_event.is_some(), road != Road::InBand);
+                let mut now = clock::now().instant;
+                let settings = LegSettings {
+                    codec,
+                    payload_type: agreed.payload_type,
+                    telephone_event: agreed.telephone_event,
+                    event_clock_rate: agreed.event_clock_rate,
+                    ..LegSettings::plain(agreed.remote)
+                };
+                let (mut far, mut told) = (Leg::new(settings, now), Vec::new());
+                let habit = Some(Habit { digit: Digit::STAR, road, quiet_ns: 0, hesitation_ns: 100 * MS });
+                let clip = Arc::new(Clip::from_pcm(&[9_000, -9_000].repeat(2_000)));
+                far.play(PlayId(1), [Segment::Clip(clip)].into(), &mut told);
+                let mut pressed = 0;
+                for frame in 1..60_u64 {
+                    let mut packet = [0; MAX_PACKET];
+                    // The last press has time to be heard.
+                    let habit = habit.filter(|_| frame < 40);
+                    let spoken = caller.speak(frame * 20 * MS, habit, 80 * MS, &mut packet).unwrap();
+                    pressed += usize::from(spoken.pressed);
+                    far.handle_packet(now, agreed.remote, &mut packet[..spoken.length], &mut told);
+                    let length = far.tick(now, &mut packet, &mut told).unwrap();
+                    caller.hear(frame * 20 * MS, &mut packet[..length], true);
+                    now += Duration::from_millis(20);
+                }
+                let keys = told.iter().filter(|event| matches!(event, Event::Digit(..)));
+                let expected = if road == Road::Info { 0 } else { pressed };
+                assert!(
+                    keys.clone().all(|key| *key == Event::Digit(Digit::STAR, road)),
+                    "{codec:?} {road:?}: {told:?}"
+                );
+                assert!(pressed > 0 && keys.count() == expected, "{codec:?} {road:?}: {told:?}");
+            }
+        }
+    }
+
     /// The far end sounds, falls quiet, is answered with a key, and sounds again: the time between is the reaction.
     #[test]
     fn a_key_is_pressed_into_quiet_and_its_reaction_measured() {
         let (mut caller, mut packet) = (caller(), [0; MAX_PACKET]);
         let digit = Digit::from_event(1).unwrap();
-        let habit = Some(Habit { digit, quiet_ns: 100 * MS, hesitation_ns: 50 * MS });
+        let habit = Some(Habit { digit, road: Road::TelephoneEvent, quiet_ns: 100 * MS, hesitation_ns: 50 * MS });
         assert_eq!(hear(&mut caller, 20, 0x80).first_after_ns, Some(15 * MS));
         assert_eq!(
             hear(&mut caller, 40, 0xff),
@@ -517,7 +647,7 @@ mod tests {
     #[test]
     fn a_press_that_nothing_answers_is_given_up() {
         let (mut caller, mut packet) = (caller(), [0; MAX_PACKET]);
-        let habit = Some(Habit { digit: Digit::STAR, quiet_ns: 0, hesitation_ns: 0 });
+        let habit = Some(Habit { digit: Digit::STAR, road: Road::TelephoneEvent, quiet_ns: 0, hesitation_ns: 0 });
         hear(&mut caller, 20, 0x80);
         let frames: Vec<Spoken> =
             (1..400).map(|frame| caller.speak(frame * 20 * MS, habit, 0, &mut packet).unwrap()).collect();

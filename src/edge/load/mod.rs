@@ -38,7 +38,7 @@ pub use summary::{Server, Summary};
 use caller::{Caller, Habit, State};
 use port::Port;
 
-use crate::dtmf::Digit;
+use crate::dtmf::{Digit, Road, info};
 use crate::edge::batch::{Arrivals, BATCH, Outbox};
 use crate::edge::clock;
 use crate::ids::{Ids, LegId};
@@ -83,6 +83,8 @@ pub struct Plan {
     pub talk: Option<Duration>,
     /// A key to press whenever the far end falls quiet for this long.
     pub press: Option<(Digit, Duration)>,
+    /// How it is pressed. By tones: let `terms` offer no telephone events.
+    pub road: Road,
     /// The server's process on this machine, to be watched.
     pub server: Option<u32>,
 }
@@ -285,6 +287,9 @@ impl Load<'_> {
                 }
                 Action::Event(Event::Answered { leg, body }) => self.answered(now, stamp, leg, &body),
                 Action::Event(Event::Ended { leg, cause }) => self.ended(leg, &cause),
+                Action::Event(Event::InfoAnswered { status, .. }) => {
+                    self.summary.keys_refused += u64::from(status >= 300);
+                }
                 Action::Event(Event::Reoffered { leg, .. }) => {
                     let refusal = Rejection { status: 488, retry_after: None, warning: None };
                     self.user_agent.reject(now, leg, &refusal, &mut self.actions);
@@ -433,14 +438,15 @@ impl Load<'_> {
                 // What was heard is known only after the visit that reads it.
                 let visit_ns = VISIT_MS as u64 * 1_000_000;
                 let quiet_ns = u64::try_from(quiet.as_nanos()).unwrap_or(u64::MAX).saturating_add(visit_ns);
-                Some(Habit { digit, quiet_ns, hesitation_ns: HESITATION_NS })
+                Some(Habit { digit, road: self.plan.road, quiet_ns, hesitation_ns: HESITATION_NS })
             }
             _ => None,
         };
         let measuring = self.window.is_some_and(|window| window.until_ns == u64::MAX);
         let slot = usize::try_from(self.tick).unwrap_or(0) % SLOTS;
+        let mut informed: Vec<LegId> = Vec::new();
         let Some(speakers) = self.slots.get(slot) else { return };
-        let now = now_ns();
+        let stamp = now_ns();
         let mut sending: Option<usize> = None;
         for &index in speakers {
             let Some(caller) = self.callers.get_mut(index) else { continue };
@@ -449,9 +455,12 @@ impl Load<'_> {
             }
             sending = Some(caller.port);
             let Some(packet) = self.outbox.blank() else { continue };
-            let Some(spoken) = caller.speak(now, habit, self.ids.next_u64(), packet) else { continue };
+            let Some(spoken) = caller.speak(stamp, habit, self.ids.next_u64(), packet) else { continue };
             self.summary.sent += u64::from(measuring);
             self.summary.presses += u64::from(spoken.pressed);
+            if spoken.pressed && self.plan.road == Road::Info {
+                informed.push(caller.leg);
+            }
             self.summary.presses_unanswered += u64::from(spoken.unanswered);
             if self.plan.ports.is_none() {
                 // A connected socket of its own: one plain send is cheapest.
@@ -463,6 +472,12 @@ impl Load<'_> {
             }
         }
         self.summary.unsent += flush(&self.ports, sending, &mut self.outbox);
+        let Some((digit, _)) = self.plan.press.filter(|_| !informed.is_empty()) else { return };
+        let body = info::relay(digit, caller::PRESS);
+        for leg in informed {
+            self.user_agent.info(now, leg, info::RELAY, body.as_bytes(), &mut self.actions);
+        }
+        self.act(now, stamp);
     }
 
     /// Reads the ports whose turn it is: the more callers share one, the more often.

@@ -51,6 +51,8 @@ pub struct Summary {
     pub forged: u64,
     /// Presses begun.
     pub presses: u64,
+    /// Presses that the far end would not take by INFO.
+    pub keys_refused: u64,
     /// Presses that no sound followed.
     pub presses_unanswered: u64,
     /// First packet of a press to first packet of the prompt that follows.

@@ -66,7 +66,13 @@ impl UserAgent {
             Ours::Invite(_) | Ours::Errand(Errand::Outside(_)) => self.over_tcp(now, destination, &request),
             Ours::Reinvite(_)
             | Ours::Errand(
-                Errand::Bye | Errand::Cancel | Errand::Notify | Errand::Prack | Errand::Refer | Errand::Update,
+                Errand::Bye
+                | Errand::Cancel
+                | Errand::Info
+                | Errand::Notify
+                | Errand::Prack
+                | Errand::Refer
+                | Errand::Update,
             ) => None,
         };
         let (destination, request, fallback) = match larger {

@@ -13,6 +13,7 @@ mod answer;
 mod change;
 mod deliver;
 mod finish;
+mod info;
 mod leg;
 mod originate;
 mod outside;
@@ -227,6 +228,12 @@ impl UserAgent {
     /// Answers the offer that came with the 2xx to an INVITE of ours which had none: the ACK takes it along.
     pub fn acknowledge(&mut self, leg: LegId, answer: Bytes, out: &mut Vec<Action>) {
         self.acknowledge_offer(leg, &answer, out);
+    }
+
+    /// Sends the far end an INFO with this body: a key, where it takes no telephone events (`dtmf::info::relay`). `InfoAnswered` follows,
+    /// or the leg's end. Does nothing before the call is answered.
+    pub fn info(&mut self, now: Instant, leg: LegId, content_type: &'static str, body: &[u8], out: &mut Vec<Action>) {
+        self.send_info(now, leg, content_type, body, out);
     }
 
     /// Asks the far end to call somebody else (RFC 3515). `ReferAnswered` follows, then `ReferReported`. The leg goes on: hang it up

@@ -181,6 +181,7 @@ impl UserAgent {
                     (Some(leg), Errand::Update) => {
                         self.receive_updated(now, leg, source, message, envelope.status, out);
                     }
+                    (Some(leg), Errand::Info) => self.info_answered(now, leg, envelope.status, out),
                     (Some(leg), Errand::Refer) => self.refer_answered(leg, envelope.status, out),
                     (Some(leg), Errand::Notify) => self.notified(now, leg, envelope.status, out),
                     (Some(_), Errand::Cancel | Errand::Prack | Errand::Outside(_)) | (None, _) => {}

@@ -73,6 +73,7 @@ impl UserAgent {
             }
             Some(Method::Bye) => self.finish(leg, EndCause::LocalBye, out),
             Some(Method::Prack | Method::Cancel) => {}
+            Some(Method::Info) => self.info_answered(now, leg, status, out),
             Some(Method::Refer) => self.refer_answered(leg, status, out),
             Some(Method::Notify) => self.notified(now, leg, status, out),
             Some(_) => self.change_refused(now, leg, status, None, out),

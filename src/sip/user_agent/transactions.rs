@@ -184,6 +184,8 @@ pub enum Errand {
     Bye,
     /// CANCEL: what comes of it, the INVITE's own answer tells.
     Cancel,
+    /// INFO.
+    Info,
     /// PRACK: the far end sends its response again until it has it, so nothing depends on the answer.
     Prack,
     /// REFER.
@@ -202,6 +204,7 @@ impl Errand {
         match self {
             Self::Bye => Method::Bye,
             Self::Cancel => Method::Cancel,
+            Self::Info => Method::Info,
             Self::Prack => Method::Prack,
             Self::Refer => Method::Refer,
             Self::Notify => Method::Notify,
