@@ -148,7 +148,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         ids: entropy::ids()?,
         services: Arc::new(Services::new(store.clone(), operators, key)),
         registrations: Registrations::start(runtime.handle(), store.clone(), writing.clone()),
-        store,
+        store: store.clone(),
         runtime: runtime.handle().clone(),
         requests: Arc::new(Semaphore::new(signalling::REQUESTS_MAX)),
         writing,
@@ -159,8 +159,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let streams = signalling.run();
     runtime.block_on(async {
         streams.finish().await;
-        // Every record on its way holds a sender; the channel ends when the last is gone.
-        if tokio::time::timeout(LAST_RECORDS, written.recv()).await.is_err() {
+        let kept = async {
+            // What is on its way to the store holds a sender; the channel ends when the last is gone.
+            written.recv().await;
+            store.close().await;
+        };
+        if tokio::time::timeout(LAST_RECORDS, kept).await.is_err() {
             tracing::error!("the last call records did not reach the store in {LAST_RECORDS:?}");
         }
     });

@@ -97,7 +97,7 @@ pub struct Signalling {
     pub runtime: tokio::runtime::Handle,
     /// One permit for each request that may be under way: [`REQUESTS_MAX`].
     pub requests: Arc<Semaphore>,
-    /// Held by every record on its way to the store: when all are gone, all are written.
+    /// Held by everything on its way to the store: when all are gone, the store has all of it.
     pub writing: tokio::sync::mpsc::Sender<Infallible>,
     /// How the engine stops.
     pub drain: Drain,
@@ -380,7 +380,9 @@ impl Signalling {
         });
     }
 
+    /// Nobody waits for a record, but when the store has thousands to write.
     fn record(&self, record: Box<CallRecord>) {
+        let Err(record) = self.store.take_call(record) else { return };
         let store = self.store.clone();
         let writing = self.writing.clone();
         self.runtime.spawn(async move {

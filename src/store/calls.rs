@@ -1,6 +1,6 @@
 //! Call records: one for every call, whatever became of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ use crate::store::entry::{
     recording_to_json,
 };
 use crate::store::quality::{quality_from_json, quality_to_json};
-use crate::store::sql::{Conn, Failure, Readers, Row, args};
+use crate::store::sql::{Arg, Conn, Failure, Lines, Readers, Row, args};
 use crate::store::{cases, events, millis, moment};
 
 /// Which calls to list. Everything that is `None` does not matter.
@@ -33,44 +33,56 @@ pub struct CallFilter {
 /// Stores a record with its line in the event log, and notes the call in the history of the cases it consulted. A record
 /// that exists stays as it is.
 pub(crate) async fn save(conn: &mut Conn, record: &CallRecord) -> Result<(), Failure> {
+    // It is one, or it is there.
+    save_all(conn, &[record]).await.map(drop)
+}
+
+/// Stores several records as [`save`] would one after the other, with few statements. `false`: one of them exists, and others may
+/// be in.
+pub(crate) async fn save_all(conn: &mut Conn, records: &[&CallRecord]) -> Result<bool, Failure> {
+    for (insert, portion) in INSERT.portions(records) {
+        let columns = portion.iter().flat_map(|record| columns(record)).collect();
+        if conn.execute(insert, columns).await? != portion.len() as u64 {
+            return Ok(false);
+        }
+        for record in portion {
+            for folio in record.folios.iter().filter_map(|folio| Folio::parse(folio).ok()) {
+                cases::consulted(conn, &folio, record.ended, &record.key).await?;
+            }
+        }
+        let lines: Vec<_> =
+            portion.iter().map(|record| (record.ended, "call_ended", &*record.operator, &*record.key.0)).collect();
+        events::append_all(conn, &lines).await?;
+    }
+    Ok(true)
+}
+
+/// The columns of a record.
+fn columns(record: &CallRecord) -> Vec<Arg> {
     let folios = serde_json::Value::from(record.folios.clone()).to_string();
     let recording = record.recording.as_ref().map(|recording| recording_to_json(Some(recording)).to_string());
     let quality = quality_to_json(&record.media.quality);
     let quality = (!quality.is_null()).then(|| quality.to_string());
-    let changed = conn
-        .execute(
-            "INSERT INTO calls (call_key, operator, flow, sip_call_id, called, caller, class, began, answered, ended, \
-             result, cause, folios, path, media, recording, quality, ladder) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) ON CONFLICT DO NOTHING",
-            args![
-                &*record.key.0,
-                record.operator.as_str(),
-                record.flow.as_str(),
-                record.sip_call_id.as_str(),
-                record.called.as_str(),
-                record.caller.as_str(),
-                record.class.as_str(),
-                millis(record.began),
-                record.answered.map(millis),
-                millis(record.ended),
-                record.result.as_str(),
-                record.cause.as_str(),
-                folios,
-                path_to_json(&record.path).to_string(),
-                media_to_json(&record.media).to_string(),
-                recording.as_deref(),
-                quality.as_deref(),
-                (!record.ladder.is_empty()).then_some(record.ladder.as_str()),
-            ],
-        )
-        .await?;
-    if changed == 1 {
-        for folio in record.folios.iter().filter_map(|folio| Folio::parse(folio).ok()) {
-            cases::consulted(conn, &folio, record.ended, &record.key).await?;
-        }
-        events::append(conn, record.ended, "call_ended", &record.operator, &record.key.0).await?;
-    }
-    Ok(())
+    args![
+        &*record.key.0,
+        record.operator.as_str(),
+        record.flow.as_str(),
+        record.sip_call_id.as_str(),
+        record.called.as_str(),
+        record.caller.as_str(),
+        record.class.as_str(),
+        millis(record.began),
+        record.answered.map(millis),
+        millis(record.ended),
+        record.result.as_str(),
+        record.cause.as_str(),
+        folios,
+        path_to_json(&record.path).to_string(),
+        media_to_json(&record.media).to_string(),
+        recording.as_deref(),
+        quality.as_deref(),
+        (!record.ladder.is_empty()).then_some(record.ladder.as_str()),
+    ]
 }
 
 pub(crate) async fn find(readers: &Readers, key: &str) -> anyhow::Result<Option<CallRecord>> {
@@ -127,6 +139,11 @@ fn read(row: &Row) -> anyhow::Result<CallRecord> {
     })
 }
 
+static INSERT: LazyLock<Lines> = LazyLock::new(|| {
+    let begin = "INSERT INTO calls (call_key, operator, flow, sip_call_id, called, caller, class, began, answered, ended, \
+         result, cause, folios, path, media, recording, quality, ladder) VALUES";
+    Lines::new(begin, 18, " ON CONFLICT DO NOTHING")
+});
 const BY_KEY: &str = "SELECT call_key, operator, flow, sip_call_id, called, caller, class, began, answered, ended, result, \
      cause, folios, path, media, recording, quality, ladder FROM calls WHERE call_key = $1";
 const LIST: &str = "SELECT call_key, operator, flow, sip_call_id, called, caller, class, began, answered, ended, result, \

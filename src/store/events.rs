@@ -1,9 +1,11 @@
 //! The numbered log of everything that happened: a listener that was away resumes from the last number it saw.
 
+use std::sync::LazyLock;
+
 use anyhow::Context;
 use jiff::Timestamp;
 
-use crate::store::sql::{Conn, Failure, Readers, args};
+use crate::store::sql::{Conn, Failure, Lines, Readers, args};
 use crate::store::{millis, moment};
 
 /// One line of the log.
@@ -29,13 +31,25 @@ pub(crate) async fn append(
     operator: &str,
     subject: &str,
 ) -> Result<(), Failure> {
-    conn.execute(
-        "INSERT INTO events (at, kind, operator, subject) VALUES ($1, $2, $3, $4)",
-        args![millis(at), kind, operator, subject],
-    )
-    .await?;
+    append_all(conn, &[(at, kind, operator, subject)]).await
+}
+
+/// Several lines at once, in this order: when, what kind, operator, subject.
+pub(crate) async fn append_all(
+    conn: &mut Conn,
+    lines: &[(Timestamp, &'static str, &str, &str)],
+) -> Result<(), Failure> {
+    for (insert, portion) in INSERT.portions(lines) {
+        let columns = |(at, kind, operator, subject): &(Timestamp, &str, &str, &str)| {
+            args![millis(*at), *kind, *operator, *subject]
+        };
+        conn.execute(insert, portion.iter().flat_map(columns).collect()).await?;
+    }
     Ok(())
 }
+
+static INSERT: LazyLock<Lines> =
+    LazyLock::new(|| Lines::new("INSERT INTO events (at, kind, operator, subject) VALUES", 4, ""));
 
 pub(crate) async fn after(readers: &Readers, seq: i64, limit: u32) -> anyhow::Result<Vec<LoggedEvent>> {
     let rows = readers

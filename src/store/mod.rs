@@ -63,6 +63,8 @@ struct Inner {
     place: Place,
     readers: Readers,
     jobs: mpsc::Sender<Job>,
+    /// Call records that nobody waits for.
+    records: mpsc::Sender<Box<CallRecord>>,
     pending: Arc<Mutex<Pending>>,
     ids: Mutex<Ids>,
     /// True once the database has been there: its tables are ours, its folios are known.
@@ -105,6 +107,7 @@ impl Store {
         sql::check_version(&place, &readers).await?;
         // Nobody takes the jobs: whoever wants to write is told that this store is closed for it.
         let (jobs, _) = mpsc::channel(1);
+        let (records, _) = mpsc::channel(1);
         let pending = Arc::new(Mutex::new(Pending::default()));
         let ids = Mutex::new(os_ids()?);
         let (_, seen) = watch::channel(true);
@@ -112,6 +115,7 @@ impl Store {
             readers,
             place,
             jobs,
+            records,
             pending,
             ids,
             seen,
@@ -173,6 +177,7 @@ impl Store {
         backlog.iter().for_each(|entry| pending.spooled(entry));
         let pending = Arc::new(Mutex::new(pending));
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
+        let (records, records_queue) = mpsc::channel(QUEUE_MAX);
         let (tell, seen) = watch::channel(known);
         let writer = Writer {
             place: place.clone(),
@@ -185,6 +190,7 @@ impl Store {
             taken,
             ids: os_ids()?,
             jobs: queue,
+            records: records_queue,
             retry_at: tokio::time::Instant::now(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -196,6 +202,7 @@ impl Store {
             readers: place.readers(),
             place,
             jobs,
+            records,
             pending,
             ids: Mutex::new(os_ids()?),
             seen,
@@ -303,16 +310,24 @@ impl Store {
         outbox::pending(&self.inner.readers, limit).await
     }
 
-    /// Stores a call's record, once.
+    /// Stores a call's record, once, and returns when that is durable.
     ///
     /// # Errors
     /// It could not be kept.
     pub async fn save_call(&self, record: &CallRecord) -> anyhow::Result<()> {
-        let mut record = record.clone();
-        record.began = to_millisecond(record.began);
-        record.answered = record.answered.map(to_millisecond);
-        record.ended = to_millisecond(record.ended);
-        self.write(record.ended, Write::SaveCall(Box::new(record))).await.map(drop)
+        let record = Box::new(in_milliseconds(record.clone()));
+        self.write(record.ended, Write::SaveCall(record)).await.map(drop)
+    }
+
+    /// Takes a call's record, to be stored soon, once, together with others; [`close`](Self::close) waits for it. One that cannot be
+    /// kept is told of in the log.
+    ///
+    /// # Errors
+    /// The record comes back when thousands wait already: [`save_call`](Self::save_call) waits its turn.
+    pub fn take_call(&self, record: Box<CallRecord>) -> Result<(), Box<CallRecord>> {
+        let Ok(place) = self.inner.records.try_reserve() else { return Err(record) };
+        place.send(Box::new(in_milliseconds(*record)));
+        Ok(())
     }
 
     /// The record of a call.
@@ -552,7 +567,7 @@ impl Store {
 
     /// Hands a write to the writer and waits until it is durable. A full queue makes callers wait their turn.
     async fn write(&self, at: Timestamp, write: Write) -> anyhow::Result<Outcome> {
-        let id = self.ids().token(16);
+        let id = self.ids().token(writer::ENTRY_ID_LENGTH);
         let (reply, answer) = oneshot::channel();
         let entry = Entry { id, at, write };
         self.inner
@@ -596,6 +611,16 @@ fn moment(millis: i64) -> anyhow::Result<Timestamp> {
 
 fn to_millisecond(moment: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(moment.as_millisecond()).unwrap_or(moment)
+}
+
+/// A record as the database keeps it: what is known of it now is what is read later.
+fn in_milliseconds(record: CallRecord) -> CallRecord {
+    CallRecord {
+        began: to_millisecond(record.began),
+        answered: record.answered.map(to_millisecond),
+        ended: to_millisecond(record.ended),
+        ..record
+    }
 }
 
 /// Folios must not be guessable: their seed comes from the operating system.

@@ -192,6 +192,37 @@ macro_rules! args {
 }
 pub(crate) use args;
 
+/// A statement that writes lines of a table, for 1, 2, 4 … 64 of them: so few are each prepared once, and write any number of lines.
+pub(crate) struct Lines([String; 7]);
+
+impl Lines {
+    /// `begin`, the placeholders of each line, `end`: `INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4) ON CONFLICT DO NOTHING`.
+    pub(crate) fn new(begin: &str, columns: usize, end: &str) -> Self {
+        Self(std::array::from_fn(|power| {
+            let mut sql = begin.to_owned();
+            for line in 0..1 << power {
+                let first = line * columns + 1;
+                let places: Vec<String> = (first..first + columns).map(|place| format!("${place}")).collect();
+                sql.push_str(if line == 0 { " (" } else { ", (" });
+                sql.push_str(&places.join(", "));
+                sql.push(')');
+            }
+            sql + end
+        }))
+    }
+
+    /// Lines in portions, in their order, each with its statement.
+    pub(crate) fn portions<'a, T>(&'static self, lines: &'a [T]) -> impl Iterator<Item = (&'static str, &'a [T])> {
+        let mut rest = lines;
+        std::iter::from_fn(move || {
+            let (power, sql) = self.0.iter().enumerate().take_while(|(power, _)| 1 << power <= rest.len()).last()?;
+            let (portion, left) = rest.split_at_checked(1 << power)?;
+            rest = left;
+            Some((sql.as_str(), portion))
+        })
+    }
+}
+
 /// Binds every argument to a typed query.
 macro_rules! bound {
     ($sql:expr, $args:expr) => {{
@@ -412,3 +443,20 @@ const READERS_POSTGRES: u32 = 8;
 const READ_PATIENCE: Duration = Duration::from_secs(2);
 /// Any number, the same for every version of the program: `contesta` in ASCII.
 const WRITERS_LOCK: i64 = 0x636f_6e74_6573_7461;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_written_in_portions_of_powers_of_two() {
+        static LINES: std::sync::LazyLock<Lines> =
+            std::sync::LazyLock::new(|| Lines::new("INSERT INTO t VALUES", 2, ";"));
+        let numbers: Vec<usize> = (0..150).collect();
+        let sizes = |count: usize| LINES.portions(&numbers[..count]).map(|(_, lines)| lines.len()).collect::<Vec<_>>();
+        assert_eq!((sizes(0), sizes(1), sizes(7)), (vec![], vec![1], vec![4, 2, 1]));
+        assert_eq!(sizes(150), [64, 64, 16, 4, 2]);
+        let two = LINES.portions(&numbers[..2]).next().unwrap();
+        assert_eq!(two, ("INSERT INTO t VALUES ($1, $2), ($3, $4);", &[0, 1][..]));
+    }
+}

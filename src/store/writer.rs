@@ -1,10 +1,13 @@
 //! The one writer: gathers what has queued into a transaction, commits once, answers all; spools what cannot be written.
 //!
 //! ```text
-//!   callers ──► bounded channel ──► batch ──► BEGIN · savepoint each · COMMIT ──► answers
-//!                                     │ the database is away
-//!                                     └─────► spool, one fsync ──► answers        replay ──► the spool is emptied
+//!   who waits for it ──► bounded channel ──► batch ──► BEGIN · savepoint each · COMMIT ──► answers
+//!   call records ──────► bounded channel ──────┤ │ the database is away
+//!                        20 ms at most         ┘ └─────► spool, one fsync ──► answers        replay ──► the spool is emptied
 //! ```
+//!
+//! A write whose caller waits is begun at once. A call's record, for which nobody waits, is written beside the next of those, or after
+//! [`GATHER`] together with the records that came meanwhile: a commit costs the same for one of them as for fifty.
 //!
 //! While anything is in the spool, new writes join it behind the old ones: the database sees all of them in order. It has a
 //! thread and a small runtime of its own, so that an `fsync` keeps nobody else waiting. A database that was away at the start
@@ -18,8 +21,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tracing::{debug, error, info, warn};
 
+use crate::call::CallRecord;
 use crate::case::{Case, Folio, State};
-use crate::ids::Ids;
+use crate::ids::{CallKey, Ids};
 use crate::store::cases::{self, Change, Opened};
 use crate::store::entry::{Entry, Write};
 use crate::store::orders::{self, Ordered};
@@ -63,7 +67,23 @@ pub(crate) struct Writer {
     pub(crate) taken: BTreeSet<u64>,
     pub(crate) ids: Ids,
     pub(crate) jobs: mpsc::Receiver<Job>,
+    /// Call records that nobody waits for.
+    pub(crate) records: mpsc::Receiver<Box<CallRecord>>,
     pub(crate) retry_at: Instant,
+}
+
+/// What is committed together: entries, and who is told of each.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<Entry>,
+    told: Vec<Told>,
+}
+
+enum Told {
+    /// Who waits for it.
+    Caller(Reply),
+    /// Only of a failure: this call's record is lost.
+    Log(CallKey),
 }
 
 impl Writer {
@@ -72,19 +92,24 @@ impl Writer {
         self.replay().await;
         loop {
             let waits_for_it = !self.backlog.is_empty() || !*self.seen.borrow();
-            let first = if !waits_for_it {
-                self.jobs.recv().await
-            } else {
-                tokio::select! {
-                    job = self.jobs.recv() => job,
-                    () = tokio::time::sleep_until(self.retry_at) => {
-                        self.replay().await;
-                        continue;
-                    }
+            let mut batch = Batch::default();
+            let first = tokio::select! {
+                biased;
+                job = self.jobs.recv() => match job {
+                    Some(job) => Some(job),
+                    None => break,
+                },
+                Some(record) = self.records.recv() => {
+                    batch.add_record(record, &mut self.ids);
+                    let company = timeout(GATHER, self.jobs.recv()).await;
+                    company.ok().flatten()
+                }
+                () = tokio::time::sleep_until(self.retry_at), if waits_for_it => {
+                    self.replay().await;
+                    continue;
                 }
             };
-            let Some(first) = first else { break };
-            let (batch, close) = self.gather(first);
+            let close = self.gather(first, &mut batch);
             if !self.backlog.is_empty() && Instant::now() >= self.retry_at {
                 self.replay().await;
             }
@@ -100,7 +125,16 @@ impl Writer {
         self.end().await;
     }
 
+    /// Writes the records that are left, and says good-bye to the database.
     async fn end(&mut self) {
+        loop {
+            let mut batch = Batch::default();
+            self.gather(None, &mut batch);
+            if batch.entries.is_empty() {
+                break;
+            }
+            self.serve(batch).await;
+        }
         self.replay().await;
         if let Some(conn) = self.conn.take()
             && let Err(fault) = conn.close().await
@@ -109,25 +143,37 @@ impl Writer {
         }
     }
 
-    /// Everything that waits by now, up to a batch.
-    fn gather(&mut self, first: Job) -> (Vec<(Entry, Reply)>, Option<oneshot::Sender<()>>) {
-        let mut batch = Vec::new();
-        let mut next = Some(first);
+    /// Adds everything that waits by now, up to a batch; those that somebody waits for come first.
+    fn gather(&mut self, first: Option<Job>, batch: &mut Batch) -> Option<oneshot::Sender<()>> {
+        let mut close = None;
+        let mut next = first;
+        let mut awaited = Batch::default();
         while let Some(job) = next {
             match job {
-                Job::Write(entry, reply) => batch.push((*entry, reply)),
-                Job::Close(closed) => return (batch, Some(closed)),
+                Job::Write(entry, reply) => awaited.add(*entry, Told::Caller(reply)),
+                Job::Close(closed) => {
+                    close = Some(closed);
+                    break;
+                }
             }
-            next = if batch.len() < BATCH_MAX { self.jobs.try_recv().ok() } else { None };
+            next = if awaited.entries.len() < BATCH_MAX { self.jobs.try_recv().ok() } else { None };
         }
-        (batch, None)
+        while batch.entries.len() < BATCH_MAX
+            && let Ok(record) = self.records.try_recv()
+        {
+            batch.add_record(record, &mut self.ids);
+        }
+        awaited.entries.append(&mut batch.entries);
+        awaited.told.append(&mut batch.told);
+        *batch = awaited;
+        close
     }
 
-    async fn serve(&mut self, batch: Vec<(Entry, Reply)>) {
-        if batch.is_empty() {
+    async fn serve(&mut self, batch: Batch) {
+        let Batch { mut entries, told } = batch;
+        if entries.is_empty() {
             return;
         }
-        let (mut entries, replies): (Vec<Entry>, Vec<Reply>) = batch.into_iter().unzip();
         let mut sent = false;
         let committed = if self.backlog.is_empty() {
             let committed = self.commit(&mut entries, false, &mut sent).await;
@@ -147,9 +193,16 @@ impl Writer {
             }
         };
         self.learn(&outcomes);
-        for (reply, outcome) in replies.into_iter().zip(outcomes) {
-            // Whoever asked may have stopped waiting; the write stands.
-            let _ = reply.send(outcome);
+        for (told, outcome) in told.into_iter().zip(outcomes) {
+            match (told, outcome) {
+                // Whoever asked may have stopped waiting; the write stands.
+                (Told::Caller(reply), outcome) => drop(reply.send(outcome)),
+                // There is a spool for a database that is away: this is the disk itself.
+                (Told::Log(call), Err(failure)) => {
+                    error!(%call, cause = %failure, "the call record could not be stored")
+                }
+                (Told::Log(_), Ok(_)) => {}
+            }
         }
     }
 
@@ -348,6 +401,18 @@ impl Writer {
     }
 }
 
+impl Batch {
+    fn add(&mut self, entry: Entry, told: Told) {
+        self.entries.push(entry);
+        self.told.push(told);
+    }
+
+    fn add_record(&mut self, record: Box<CallRecord>, ids: &mut Ids) {
+        let (id, at, call) = (ids.token(ENTRY_ID_LENGTH), record.ended, record.key.clone());
+        self.add(Entry { id, at, write: Write::SaveCall(record) }, Told::Log(call));
+    }
+}
+
 /// One transaction.
 async fn transact(
     conn: &mut Conn,
@@ -358,18 +423,47 @@ async fn transact(
 ) -> Result<Vec<Result<Outcome, Failure>>, Failure> {
     conn.begin().await?;
     let mut outcomes = Vec::with_capacity(entries.len());
-    for entry in entries {
-        conn.execute("SAVEPOINT entry", Vec::new()).await?;
-        let outcome = write(conn, entry, kept, ids, taken).await;
-        match &outcome {
-            Ok(_) => conn.execute("RELEASE SAVEPOINT entry", Vec::new()).await?,
-            Err(Failure::Refused(_)) => conn.execute("ROLLBACK TO SAVEPOINT entry", Vec::new()).await?,
-            Err(Failure::Unavailable(why)) => return Err(Failure::Unavailable(why.clone())),
-        };
-        outcomes.push(outcome);
+    let is_record = |entry: &Entry| matches!(entry.write, Write::SaveCall(_));
+    for run in entries.chunk_by_mut(|one, next| is_record(one) && is_record(next)) {
+        if save_together(conn, run).await? {
+            outcomes.extend(run.iter().map(|_| Ok(Outcome::Done)));
+            continue;
+        }
+        for entry in run {
+            conn.execute("SAVEPOINT entry", Vec::new()).await?;
+            let outcome = write(conn, entry, kept, ids, taken).await;
+            match &outcome {
+                Ok(_) => conn.execute("RELEASE SAVEPOINT entry", Vec::new()).await?,
+                Err(Failure::Refused(_)) => conn.execute("ROLLBACK TO SAVEPOINT entry", Vec::new()).await?,
+                Err(Failure::Unavailable(why)) => return Err(Failure::Unavailable(why.clone())),
+            };
+            outcomes.push(outcome);
+        }
     }
     conn.commit().await?;
     Ok(outcomes)
+}
+
+/// Stores several call records with few statements. `false`: it leaves no trace, for one of them has to be looked at alone.
+async fn save_together(conn: &mut Conn, entries: &[Entry]) -> Result<bool, Failure> {
+    let records = entries.iter().map(|entry| match &entry.write {
+        Write::SaveCall(record) => Some(&**record),
+        Write::OpenCase { .. } | Write::UpdateCase(_) | Write::Enqueue(_) | Write::Order(_) => None,
+    });
+    let Some(records) = records.collect::<Option<Vec<&CallRecord>>>().filter(|records| records.len() > 1) else {
+        return Ok(false);
+    };
+    conn.execute("SAVEPOINT entries", Vec::new()).await?;
+    let saved = match calls::save_all(conn, &records).await {
+        Ok(all_new) => all_new,
+        Err(Failure::Refused(_)) => false,
+        Err(failure @ Failure::Unavailable(_)) => return Err(failure),
+    };
+    if !saved {
+        conn.execute("ROLLBACK TO SAVEPOINT entries", Vec::new()).await?;
+    }
+    conn.execute("RELEASE SAVEPOINT entries", Vec::new()).await?;
+    Ok(saved)
 }
 
 async fn write(
@@ -470,8 +564,12 @@ fn refusal(outcome: &Result<Outcome, Failure>) -> Option<String> {
     }
 }
 
-/// So many callers are answered by one commit.
+/// So many callers are answered by one commit, and so many records written beside them.
 const BATCH_MAX: usize = 256;
+/// Characters of an entry's id.
+pub(crate) const ENTRY_ID_LENGTH: usize = 16;
+/// How long a call's record waits for others.
+const GATHER: Duration = Duration::from_millis(20);
 /// So many writes may wait for the database before new ones are refused.
 const BACKLOG_MAX: usize = 200_000;
 /// How long a write waits for another process's lock before it goes to the spool; a caller waits for the folio meanwhile.

@@ -40,6 +40,7 @@ async fn promises(fresh: &(dyn Fn() -> Database + Sync), callers: usize) {
     the_same_key_at_once_is_one_case(&fresh().open().await).await;
     a_write_that_is_refused_harms_no_neighbour(&fresh().open().await).await;
     a_call_record_is_one_and_whole(&fresh().open().await).await;
+    records_that_nobody_waits_for_are_written_together(&fresh()).await;
     the_event_log_is_numbered_in_the_order_of_things(&fresh().open().await).await;
     a_handset_is_blocked_by_its_first_report(&fresh().open().await).await;
     a_message_is_queued_once(&fresh().open().await).await;
@@ -336,6 +337,41 @@ async fn a_call_record_is_one_and_whole(store: &Store) {
         .collect();
     let expected = [("opened", "call-k"), ("consulted", "c1")];
     assert_eq!(history, expected.map(|(kind, call)| (kind.to_owned(), call.to_owned())));
+}
+
+/// A repetition, a text that PostgreSQL refuses, and a case that was consulted cost none of their neighbours; the last ones are there although
+/// the store is closed behind them.
+async fn records_that_nobody_waits_for_are_written_together(database: &Database) {
+    let store = database.open().await;
+    let folio = store.open_case(&opening("beneleit", "k")).await.unwrap().case.folio;
+    let take = |record: CallRecord| assert_eq!(store.take_call(Box::new(record)), Ok(()));
+    let keys = |range: std::ops::Range<u32>| range.map(|number| format!("c{number:03}"));
+    keys(0..100).for_each(|key| take(record(&key, vec![])));
+    take(record("c007", vec![folio.to_string()]));
+    take(record("consulted", vec![folio.to_string()]));
+    let mut bad = record("bad", vec![]);
+    bad.caller = "222\0".into();
+    take(bad.clone());
+    keys(100..150).for_each(|key| take(record(&key, vec![])));
+    store.close().await;
+
+    let store = database.open().await;
+    let all = CallFilter { limit: 1_000, ..CallFilter::default() };
+    let mut stored: Vec<String> = store.calls(&all).await.unwrap().iter().map(|call| call.key.to_string()).collect();
+    stored.sort();
+    let bad_is_in = stored.contains(&bad.key.to_string());
+    let mut expected: Vec<String> = keys(0..150).chain(["consulted".to_owned()]).collect();
+    expected.extend(bad_is_in.then(|| bad.key.to_string()));
+    expected.sort();
+    assert_eq!(stored, expected);
+    assert_eq!(store.call("c007").await.unwrap(), Some(record("c007", vec![])), "the first of a key stays");
+    let history: Vec<String> = store.history(&folio).await.unwrap().into_iter().map(|e| e.call.to_string()).collect();
+    assert_eq!(history, ["call-k", "consulted"]);
+    let log = store.events_after(0, 1_000).await.unwrap();
+    let ended = log.iter().filter(|event| event.kind == "call_ended").map(|event| event.subject.clone());
+    let mut ended: Vec<String> = ended.collect();
+    ended.sort();
+    assert_eq!(ended, expected, "a line of the log each");
 }
 
 async fn the_event_log_is_numbered_in_the_order_of_things(store: &Store) {
