@@ -131,19 +131,19 @@ pub struct UserAgent {
 impl UserAgent {
     /// A user agent with no leg. `ids` gives tags and branches.
     #[must_use]
-    pub fn new(mut settings: Settings, ids: Ids) -> Self {
+    pub fn new(mut settings: Settings, mut ids: Ids) -> Self {
         settings.user_agent = settings.user_agent.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let timing = Timing { t1: settings.t1, t2: settings.t2, t4: settings.t4, reliable: false };
         Self {
             settings,
             timing,
+            servers: Servers::new(&mut ids),
             ids,
             next_leg: 1,
             draining: None,
             legs: BTreeMap::new(),
             by_tag: BTreeMap::new(),
             orphans: BTreeMap::new(),
-            servers: Servers::default(),
             clients: Clients::new(),
             timers: Timers::default(),
             udp_only: deliver::UdpOnly::default(),

@@ -24,7 +24,7 @@ use crate::sip::refusal::{self, Refusal, SDP};
 use crate::sip::session_timer::Said;
 use crate::sip::stun;
 use crate::sip::transaction::invite_server::{Ack, InviteServer};
-use crate::sip::transaction::key;
+use crate::sip::transaction::key::Key;
 use crate::sip::transport::Peer;
 use crate::sip::uri::decoded;
 use crate::sip::writer::Writer;
@@ -92,8 +92,8 @@ impl UserAgent {
             | Method::Prack
             | Method::Other => {}
         }
-        let key = key::of(message, envelope, envelope.method);
-        if let Some(server) = self.servers.find(&key).and_then(|id| self.servers.get_mut(id)) {
+        let key = self.servers.keys.of(message, envelope, envelope.method);
+        if let Some(server) = self.servers.find(key).and_then(|id| self.servers.get_mut(id)) {
             // Nothing is repeated over a connection, so the one before was lost: the answer goes by the new one.
             if source.transport.is_reliable() {
                 server.destination = envelope.via.response_destination(source);
@@ -149,7 +149,7 @@ impl UserAgent {
         if !invite && envelope.method != Method::Options {
             return Err(Refusal::NoDialog);
         }
-        if invite && self.servers.has_merged(&key::merged(envelope)) {
+        if invite && self.servers.has_merged(self.servers.keys.merged(envelope)) {
             return Err(Refusal::Merged);
         }
         refusal::check_extensions(message, self.supported())?;
@@ -174,7 +174,7 @@ impl UserAgent {
         source: Peer,
         message: &Message,
         envelope: &Envelope<'_>,
-        key: key::Key,
+        key: Key,
         out: &mut Vec<Action>,
     ) {
         let replaces = match self.replaced(message) {
@@ -188,7 +188,7 @@ impl UserAgent {
                 return self.refuse(source, message, Refusal::Fault(Fault::Malformed(malformed)), out);
             }
         };
-        let merged = Some(key::merged(envelope));
+        let merged = Some(self.servers.keys.merged(envelope));
         let server = self.begin_invite(source, message, envelope, id, key, merged, out);
         let pending = Pending {
             server,
@@ -215,8 +215,8 @@ impl UserAgent {
         message: &Message,
         envelope: &Envelope<'_>,
         leg: LegId,
-        key: key::Key,
-        merged: Option<key::Key>,
+        key: Key,
+        merged: Option<Key>,
         out: &mut Vec<Action>,
     ) -> u64 {
         let mut trying = self.response(message, source, 100, None);
@@ -236,7 +236,7 @@ impl UserAgent {
         envelope: &Envelope<'_>,
         out: &mut Vec<Action>,
     ) {
-        let id = self.servers.find(&key::of(message, envelope, Method::Invite));
+        let id = self.servers.find(self.servers.keys.of(message, envelope, Method::Invite));
         if let Some(id) = id
             && let Some(server) = self.servers.get_mut(id)
             && let ServerMachine::Invite(machine) = &mut server.machine
@@ -257,7 +257,7 @@ impl UserAgent {
         envelope: &Envelope<'_>,
         out: &mut Vec<Action>,
     ) {
-        let Some(id) = self.servers.find(&key::of(message, envelope, Method::Invite)) else {
+        let Some(id) = self.servers.find(self.servers.keys.of(message, envelope, Method::Invite)) else {
             return self.refuse(source, message, Refusal::NoDialog, out);
         };
         let Some(leg_id) = self.servers.get(id).and_then(|server| server.leg) else { return };

@@ -15,7 +15,6 @@ use crate::sip::message::{Message, StartLine};
 use crate::sip::method::Method;
 use crate::sip::refusal::Refusal;
 use crate::sip::registrar::claimed_user;
-use crate::sip::transaction::key;
 use crate::sip::transport::Peer;
 
 /// A message that was looked at.
@@ -95,7 +94,7 @@ impl UserAgent {
     fn transaction_of(&self, message: &Message, envelope: &Envelope<'_>) -> Option<u64> {
         let of_invite = matches!(envelope.method, Method::Ack | Method::Cancel);
         let of = if of_invite { Method::Invite } else { envelope.method };
-        self.servers.find(&key::of(message, envelope, of))
+        self.servers.find(self.servers.keys.of(message, envelope, of))
     }
 }
 

@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::ids::LegId;
+use crate::ids::{Ids, LegId};
 use crate::sip::dialog::LocalTag;
 use crate::sip::method::Method;
 use crate::sip::timers::ClientId;
 use crate::sip::transaction::client::Client;
 use crate::sip::transaction::invite_client::InviteClient;
 use crate::sip::transaction::invite_server::InviteServer;
-use crate::sip::transaction::key::Key;
+use crate::sip::transaction::key::{Key, Keys};
 use crate::sip::transaction::server::Server;
 use crate::sip::transaction::{Fired, Timing};
 use crate::sip::transport::Peer;
@@ -42,9 +42,12 @@ pub struct ServerTransaction {
 }
 
 /// Server transactions, found by number or by the key of RFC 3261 §17.2.3.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Servers {
-    all: BTreeMap<u64, ServerTransaction>,
+    /// Makes the keys.
+    pub keys: Keys,
+    /// Boxed: numbers come in order, which leaves a tree's nodes half empty.
+    all: BTreeMap<u64, Box<ServerTransaction>>,
     by_key: BTreeMap<Key, u64>,
     by_merged: BTreeMap<Key, u64>,
     next: u64,
@@ -85,6 +88,12 @@ impl ServerMachine {
 }
 
 impl Servers {
+    /// None yet.
+    pub fn new(ids: &mut Ids) -> Self {
+        let keys = Keys::new(ids);
+        Self { keys, all: BTreeMap::new(), by_key: BTreeMap::new(), by_merged: BTreeMap::new(), next: 0 }
+    }
+
     /// Adds a transaction and numbers it.
     pub fn insert(
         &mut self,
@@ -96,32 +105,32 @@ impl Servers {
     ) -> u64 {
         let id = self.next;
         self.next += 1;
-        self.by_key.insert(key.clone(), id);
-        if let Some(merged) = &merged {
-            self.by_merged.insert(merged.clone(), id);
+        self.by_key.insert(key, id);
+        if let Some(merged) = merged {
+            self.by_merged.insert(merged, id);
         }
-        self.all.insert(id, ServerTransaction { machine, destination, leg, armed: None, key, merged });
+        self.all.insert(id, Box::new(ServerTransaction { machine, destination, leg, armed: None, key, merged }));
         id
     }
 
     /// The transaction a request belongs to.
-    pub fn find(&self, key: &Key) -> Option<u64> {
-        self.by_key.get(key).copied()
+    pub fn find(&self, key: Key) -> Option<u64> {
+        self.by_key.get(&key).copied()
     }
 
     /// Whether the same request came before, by another way (RFC 3261 §8.2.2.2).
-    pub fn has_merged(&self, merged: &Key) -> bool {
-        self.by_merged.contains_key(merged)
+    pub fn has_merged(&self, merged: Key) -> bool {
+        self.by_merged.contains_key(&merged)
     }
 
     /// A transaction.
     pub fn get(&self, id: u64) -> Option<&ServerTransaction> {
-        self.all.get(&id)
+        self.all.get(&id).map(Box::as_ref)
     }
 
     /// A transaction, to change.
     pub fn get_mut(&mut self, id: u64) -> Option<&mut ServerTransaction> {
-        self.all.get_mut(&id)
+        self.all.get_mut(&id).map(Box::as_mut)
     }
 
     /// Forgets a transaction.
