@@ -54,8 +54,11 @@ impl<T> Inbox<T> {
         self.bell.descriptor.as_raw_fd()
     }
 
-    /// Stops the bell; a message that comes later rings again.
+    /// Stops the bell; a message that comes later rings again. A bell that was not rung is silent: asking costs a system call.
     fn hush(&self) {
+        if !self.bell.rung.load(Ordering::SeqCst) {
+            return;
+        }
         let mut count = [0_u8; 8];
         // SAFETY: the buffer is 8 bytes, as eventfd wants, and outlives the call.
         #[expect(unsafe_code, reason = "eventfd is not in std")]

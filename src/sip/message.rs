@@ -124,11 +124,11 @@ pub(super) struct Field {
     value: Span,
 }
 
-/// Where a part of the bytes stands.
+/// Where a part of the bytes stands. Half as wide as a `usize`, for each header line has one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Span {
-    start: usize,
-    end: usize,
+    start: u32,
+    end: u32,
 }
 
 impl Message {
@@ -167,7 +167,7 @@ impl Message {
                     fault = fault.or(Some(Fault::TooManyHeaders));
                     break;
                 }
-                Some(_) => match read_field(text, line.start) {
+                Some(_) => match read_field(text, line.start()) {
                     Some(field) => {
                         fields.push(field);
                         match &mut firsts[field.name as usize] {
@@ -190,7 +190,7 @@ impl Message {
         if datagram.len() > MESSAGE_SIZE_MAX {
             fault = Some(Fault::TooLarge);
         }
-        let body = Span { start: lines.at.min(datagram.len()), end: datagram.len() };
+        let body = Span::new(lines.at.min(datagram.len()), datagram.len());
         let mut message = Self { bytes: datagram, start, fields, firsts, repeated, body, fault };
         message.cut_body();
         Some(message)
@@ -200,7 +200,9 @@ impl Message {
     fn cut_body(&mut self) {
         let Some(value) = self.value(Name::ContentLength) else { return };
         match content_length::parse(value) {
-            Ok(length) if length <= self.body.end - self.body.start => self.body.end = self.body.start + length,
+            Ok(length) if length <= self.body.end() - self.body.start() => {
+                self.body = Span::new(self.body.start(), self.body.start() + length);
+            }
             // Whoever announces such a body shall not be asked for the rest of it.
             Ok(MESSAGE_SIZE_MAX..) => self.fault = self.fault.or(Some(Fault::TooLarge)),
             Ok(_) => self.fault = self.fault.or(Some(Fault::ShortBody)),
@@ -265,7 +267,7 @@ impl Message {
     /// The body, sharing the datagram's memory.
     #[must_use]
     pub fn body(&self) -> Bytes {
-        self.bytes.slice(self.body.start..self.body.end)
+        self.bytes.slice(self.body.start()..self.body.end())
     }
 
     /// Whether there is a body.
@@ -286,16 +288,21 @@ impl Field {
 }
 
 impl Span {
+    /// No message is as long as that; behind it nothing is found.
+    fn new(start: usize, end: usize) -> Self {
+        Self { start: u32::try_from(start).unwrap_or(u32::MAX), end: u32::try_from(end).unwrap_or(u32::MAX) }
+    }
+
     pub(super) fn start(self) -> usize {
-        self.start
+        self.start as usize
     }
 
     pub(super) fn end(self) -> usize {
-        self.end
+        self.end as usize
     }
 
     pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
-        bytes.get(self.start..self.end).unwrap_or_default()
+        bytes.get(self.start()..self.end()).unwrap_or_default()
     }
 
     fn is_empty(self) -> bool {
@@ -319,11 +326,11 @@ impl<'a> Lines<'a> {
         let start = self.at;
         let Some(length) = memchr::memchr(b'\n', rest) else {
             self.at = self.bytes.len();
-            return Some(Span { start, end: self.bytes.len() });
+            return Some(Span::new(start, self.bytes.len()));
         };
         self.at = start + length + 1;
         let carriage_return = rest.get(..length).is_some_and(|line| line.last() == Some(&b'\r'));
-        Some(Span { start, end: start + length - usize::from(carriage_return) })
+        Some(Span::new(start, start + length - usize::from(carriage_return)))
     }
 }
 
@@ -350,7 +357,7 @@ fn read_start_line(bytes: &[u8], line: Span) -> Option<(Start, Option<Fault>)> {
         return None;
     }
     let version = text.get(last + 1..).unwrap_or_default();
-    let uri = Span { start: line.start + first + 1, end: line.start + last };
+    let uri = Span::new(line.start() + first + 1, line.start() + last);
     let fault = if uri.is_empty() || uri.of(bytes).contains(&b' ') {
         Some(Fault::RequestLine("blanks in it do not separate three parts"))
     } else if version.eq_ignore_ascii_case(VERSION) {
@@ -360,7 +367,7 @@ fn read_start_line(bytes: &[u8], line: Span) -> Option<(Start, Option<Fault>)> {
     } else {
         Some(Fault::RequestLine("no version at its end"))
     };
-    let method_name = Span { start: line.start, end: line.start + first };
+    let method_name = Span::new(line.start(), line.start() + first);
     Some((Start::Request { method: Method::of(name), method_name, uri }, fault))
 }
 
@@ -377,7 +384,7 @@ pub(super) fn read_field(line: &[u8], start: usize) -> Option<Field> {
     if name == Name::Other && (text.is_empty() || !text.iter().copied().all(is_token)) {
         return None;
     }
-    Some(Field { name, value: Span { start: start + colon + 1, end: start + line.len() } })
+    Some(Field { name, value: Span::new(start + colon + 1, start + line.len()) })
 }
 
 #[cfg(test)]

@@ -94,7 +94,8 @@ impl Writer {
         self.header("Content-Length", |out| content_length::write(body.len(), out));
         self.out.extend_from_slice(b"\r\n");
         self.out.extend_from_slice(body);
-        Bytes::from(self.out)
+        // It may be kept for half a minute, and keeps no room that it does not need; the next message is written where this one was.
+        Bytes::copy_from_slice(&self.out)
     }
 }
 

@@ -119,7 +119,7 @@ impl<'a> Glance<'a> {
 
 /// The first line without its end, and what follows.
 fn line(text: &[u8]) -> (&[u8], &[u8]) {
-    match text.iter().position(|&byte| byte == b'\n') {
+    match memchr::memchr(b'\n', text) {
         Some(end) => {
             let (line, rest) = text.split_at(end);
             (line.strip_suffix(b"\r").unwrap_or(line), rest.get(1..).unwrap_or_default())
