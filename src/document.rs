@@ -441,7 +441,7 @@ mod tests {
                 (5, "the number does not fit into 64 bits", None),
                 (1, "«schema» is missing", None),
                 (2, "expected a whole number, found a text", None),
-                (3, "«5» needs a number and a unit (ms, s, m, h, d), like \"5s\"", None),
+                (3, "«5» needs a whole number and a unit (ms, s, m, h, d) without a space, like \"5s\"", None),
                 (4, "expected a text, found a whole number", None),
                 (1, "unknown key «timeuot»", Some("did you mean «timeout»?")),
                 (5, "unknown key «huge»", Some("known here: schema, timeout, attempts, wait, list")),

@@ -14,7 +14,7 @@ pub enum DurationError {
     #[error("a duration is a number and a unit, like \"5s\" or \"2h30m\"")]
     Empty,
     /// A number without a unit, or letters without a number.
-    #[error("«{0}» needs a number and a unit (ms, s, m, h, d), like \"5s\"")]
+    #[error("«{0}» needs a whole number and a unit (ms, s, m, h, d) without a space, like \"5s\"")]
     Unit(String),
     /// Units must come once each, the longest first.
     #[error("«{0}» stands out of order: units come once each, the longest first, like \"2h30m\"")]
@@ -41,7 +41,8 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
         let (unit, tail) = tail.split_at(letters);
         let part = || format!("{number}{unit}");
         if number.is_empty() || !UNITS.iter().any(|(name, _)| *name == unit) {
-            return Err(DurationError::Unit(if part().is_empty() { rest.to_owned() } else { part() }));
+            // With what stands where the unit should: a space before it, a decimal point.
+            return Err(DurationError::Unit(if unit.is_empty() { rest.to_owned() } else { part() }));
         }
         let Some((_, unit_ms)) = units.find(|(name, _)| *name == unit) else {
             return Err(DurationError::Order(part()));
@@ -93,8 +94,9 @@ mod tests {
         for (text, error) in [
             ("", DurationError::Empty),
             ("5", DurationError::Unit("5".into())),
-            ("5 s", DurationError::Unit("5".into())),
-            ("1.5s", DurationError::Unit("1".into())),
+            ("5 segs", DurationError::Unit("5 segs".into())),
+            ("1h 30m", DurationError::Unit(" 30m".into())),
+            ("1.5s", DurationError::Unit("1.5s".into())),
             ("-5s", DurationError::Unit("-5s".into())),
             ("5min", DurationError::Unit("5min".into())),
             ("30m2h", DurationError::Order("2h".into())),

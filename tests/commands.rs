@@ -82,6 +82,18 @@ fn a_route_says_which_rule_decided() {
     let nowhere = output(Path::new("."), &["route", "2363"]);
     assert!(String::from_utf8_lossy(&nowhere.stdout).contains("because     no operator publishes 2363"));
     assert!(refused(&nowhere).contains("leads nowhere (404)"));
+    let nothing = refused(&output(Path::new("."), &["route", " "]));
+    assert_eq!(nothing, "error: there is no number to look up: write one as it is dialled, like *2363");
+}
+
+/// A database that is not there, and one that cannot even be looked at.
+#[test]
+fn a_database_that_is_missing_is_told_from_one_that_cannot_be_seen() {
+    let folder = elsewhere();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let why = |data: &str| refused(&output(folder.path(), &["calls", "list", "--data", data]));
+    assert!(why("none").contains("there is no database at none/contesta.db"), "{}", why("none"));
+    assert!(why("file").starts_with("error: cannot look at the database file/contesta.db"), "{}", why("file"));
 }
 
 #[test]
@@ -154,7 +166,7 @@ fn a_call_that_is_refused_says_why_and_spoils_no_recording() {
     ] {
         let (address, far_end) = refusing(at, status, headers);
         let call = output(folder.path(), &["call", &format!("sip:*2363@{address}"), "--longest", "5s"]);
-        assert_eq!(refused(&call), expected);
+        assert_eq!(refused(&call), format!("calling sip:*2363@{address} …\n{expected}"));
         far_end.join().unwrap();
     }
     assert_eq!(std::fs::read_to_string(&wav).unwrap(), "the call before");
@@ -173,6 +185,7 @@ fn a_call_that_cannot_be_made_is_not_begun() {
             vec!["sip:*2363@127.0.0.1:9;transport=WS"],
             "«sip:*2363@127.0.0.1:9;transport=WS» asks for WS: test calls go over UDP, TCP and TLS",
         ),
+        (vec!["sip:*2363@127.0.0.1:9", "--keys", "2,,!"], "--keys has a group without keys"),
         (vec!["sip:*2363@127.0.0.1:9", "--wav", "no/such/folder/heard.wav"], "cannot write no/such/folder/heard.wav: "),
     ] {
         let why = refused(&output(folder.path(), &[&["call"], args.as_slice()].concat()));

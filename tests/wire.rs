@@ -27,6 +27,8 @@ fn j1_a_stolen_handset_is_blocked_over_real_sockets() {
     let case = engine.ask(&["cases", "show", folio]);
     assert_eq!(case["folio"], folio, "{case:#}");
     assert_eq!(case["kind"], "bloqueo", "{case:#}");
+    let shown = contesta().args(["cases", "show", folio, "--data"]).arg(folder.path()).output().unwrap();
+    assert!(text(&shown).contains("order     device_block 490154203237518 "), "{}", text(&shown));
 
     let keys = "300,1,1,2221234567,1,490154203237518,1";
     let again = engine.call("2226057239", &["--barge-in", "--keys", keys, "--from", "5551234567"]);

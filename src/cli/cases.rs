@@ -8,7 +8,7 @@ use crate::case::{Case, Folio, State};
 use crate::cli::columns::{aligned, counted};
 use crate::cli::moment::{self, local};
 use crate::cli::store::{StoreArgs, StorePlace, block_on, values_json};
-use crate::store::{CaseEvent, CaseFilter, StoredOrder};
+use crate::store::{CaseEvent, CaseFilter, OrderKind, StoredOrder};
 
 /// Look at cases.
 #[derive(Debug, clap::Args)]
@@ -126,7 +126,11 @@ fn print(case: &Case, history: &[CaseEvent], orders: &[StoredOrder], zone: &Time
         println!("          {name} = {value}");
     }
     for order in orders {
-        let (kind, subject) = (order.order.kind.as_str(), order.order.subject());
+        let kind = order.order.kind.as_str();
+        let subject = match order.order.kind {
+            OrderKind::DeviceBlock => &order.order.imei,
+            OrderKind::LineSuspension => &order.order.line,
+        };
         println!("order     {kind} {subject} {}  {}", order.state, local(order.ordered, zone));
     }
     for event in history {

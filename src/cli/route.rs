@@ -1,6 +1,6 @@
 //! `contesta route NUMBER`: how a called number is read and where it leads.
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 
 use crate::cli::folders::FlowsArgs;
 use crate::edge::files;
@@ -23,6 +23,7 @@ pub struct Args {
 /// # Errors
 /// Faults in the operators' files, or the number leads nowhere.
 pub fn run(args: Args) -> anyhow::Result<()> {
+    ensure!(!args.number.trim().is_empty(), "there is no number to look up: write one as it is dialled, like *2363");
     let (operators, routes) = files::load_operators(&args.flows.settle()?)?;
     let user = user_part(&args.number);
     let explained = routes.explain(&user, &[]);

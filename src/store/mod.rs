@@ -98,10 +98,13 @@ impl Store {
     /// There is no such database, it cannot be opened, or its tables are those of another version.
     pub async fn connect(url: &str, data: &Path) -> anyhow::Result<Self> {
         let place = Place::parse(url)?;
-        if let Place::Sqlite(path) = &place
-            && !path.exists()
-        {
-            anyhow::bail!("there is no database at {}: `contesta run` or `contesta import` makes it", path.display());
+        if let Place::Sqlite(path) = &place {
+            let there = path.try_exists().with_context(|| format!("cannot look at the database {}", path.display()))?;
+            anyhow::ensure!(
+                there,
+                "there is no database at {}: `contesta run` or `contesta import` makes it",
+                path.display()
+            );
         }
         let readers = place.only_readers();
         sql::check_version(&place, &readers).await?;
