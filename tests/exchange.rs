@@ -72,6 +72,8 @@ mod arrival;
 mod audio;
 #[path = "exchange/caller.rs"]
 mod caller;
+#[path = "exchange/company.rs"]
+mod company;
 #[path = "exchange/crowd.rs"]
 mod crowd;
 #[path = "exchange/dialog.rs"]

@@ -173,6 +173,7 @@ fn desk_with(services: &str) -> Operator {
         file("operator.toml", OPERATOR),
         file("hours.toml", hours),
         file("services.toml", services),
+        file("agents.toml", "schema = 1\n[agents.ana]\nname = 'Ana'\npassword = 'corcel-7-nube'\n"),
         file("prompts.toml", PROMPTS),
     ];
     operator::load(&files).unwrap_or_else(|faults| panic!("{faults:#?}"))
@@ -392,6 +393,52 @@ fn what_cannot_be_is_not_compared_with_and_opens_no_case() {
     let finds = "[steps.c.case]\nop = \"find\"\nfolio = \"${motivo}\"\non = { ok = \"d\", not_found = \"fin\", error = \"fin\" }\n\
                  [steps.d.branch]\nwhen = [{ if = \"case.estado == 'en proceso'\", to = \"fin\" }]\nelse = \"fin\"";
     assert_eq!(told("extravio", finds), ["20:32 «case.estado» is never «en proceso»"]);
+}
+
+/// Whom a call is led to exists, and each outcome has its way.
+#[test]
+fn a_transfer_names_an_agent_and_says_what_follows() {
+    let told = |step: &str| {
+        let text = format!(
+            "schema = 1\n[flow]\nid = \"desk.principal\"\nstart = \"a\"\n[steps.a.transfer]\n{step}\n[steps.fin.hangup]\n"
+        );
+        let faults = flow::check(&desk(), &[file("f.toml", &text)]);
+        let told = faults.into_iter().map(|fault| {
+            let suggestion = fault.suggestion.map(|suggestion| format!(" ({suggestion})")).unwrap_or_default();
+            format!("{}:{} {}{suggestion}", fault.line, fault.column, fault.message)
+        });
+        told.collect::<Vec<_>>()
+    };
+    let on = "on = { done = \"fin\", failed = \"fin\" }";
+    assert_eq!(told(&format!("to = {{ agent = \"ana\" }}\n{on}")), [""; 0]);
+    assert_eq!(told("to = { agent = \"ana\" }\nreturn_to = \"fin\"\non.failed = \"fin\""), [""; 0]);
+    let table = [
+        ("to = { agent = \"anna\" }", "6:16 desk has no agent «anna» (did you mean «ana»?)"),
+        ("to = { agnt = \"ana\" }", "6:8 a call cannot be led to a «agnt» (did you mean «agent»?)"),
+        ("to = { queue = \"general\" }", "6:16 there are no queues: lead the call to an agent"),
+        ("to = { flow = \"desk.otro\" }", "6:15 a flow is nobody who rings (use a «goto» or a «call» step)"),
+        ("to = { agent = \"ana\", queue = \"x\" }", "6:6 «to» names one: { agent = \"…\" }"),
+        ("ring = \"20s\"", "5:10 the transfer «a» has no «to»"),
+        ("to = { agent = \"ana\" }\nring = \"1s\"", "7:8 «ring» lies between 5s and 5m"),
+        (
+            "to = { agent = \"ana\" }\nkind = \"attended\"",
+            "7:8 «attended» is no kind of transfer («blind» is: the caller is led to whoever answers)",
+        ),
+        (
+            "to = { agent = \"ana\" }\nreturn_to = \"fin\"",
+            "7:13 «return_to» stands beside «on.done»: one of them is where the call goes on",
+        ),
+    ];
+    for (step, fault) in table {
+        assert_eq!(told(&format!("{step}\n{on}")), [fault], "{step}");
+    }
+    let bare = told("to = { agent = \"ana\" }");
+    assert_eq!(
+        bare,
+        ["done", "failed"].map(|output| format!(
+            "5:10 the transfer «a» does not say where «{output}» leads (add on.{output} = \"step\")"
+        ))
+    );
 }
 
 /// A sensitive variable may reach a service, and nothing that is stored, spoken, sent or shown.

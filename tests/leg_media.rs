@@ -36,7 +36,7 @@ fn open(legs: &mut LegMedia, leg: LegId) -> Result<(), Lost> {
     let remote = UdpSocket::bind((LOOPBACK, 0)).unwrap().local_addr().unwrap();
     legs.bind(leg, RtpSocket::open(LOOPBACK, None, 0).unwrap());
     let settings = LegSettings { first_sequence: 1, first_timestamp: 1, ..LegSettings::plain(remote) };
-    legs.start(leg, settings)
+    legs.start(leg, settings, None)
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use contesta::call::{CallRecord, PathEntry};
+use contesta::call::{CallRecord, PathEntry, Segment, What};
 use contesta::case;
 use contesta::ids::CallKey;
 use contesta::media::LegReport;
@@ -84,7 +84,7 @@ async fn a_case_and_its_call_are_found_while_the_engine_runs() {
     assert_eq!(said(&contesta(data, &["cases", "list", "--since", "2026-03-15T02:31"])), "");
 
     let timeline = said(&contesta(data, &["calls", "show", "k7"]));
-    let [head, lines, ladder] = timeline.split("\n\n").collect::<Vec<_>>()[..] else { panic!("{timeline}") };
+    let [head, lines, segments, ladder] = timeline.split("\n\n").collect::<Vec<_>>()[..] else { panic!("{timeline}") };
     let ladder: Vec<&str> = ladder.lines().collect();
     assert!(ladder[0].contains("192.0.2.20:5062 (UDP)") && ladder[0].ends_with("contesta"), "{ladder:#?}");
     assert!(
@@ -103,6 +103,9 @@ async fn a_case_and_its_call_are_found_while_the_engine_runs() {
         "+83.250 sip end",
     ];
     assert_eq!(words, expected);
+    let told: Vec<String> =
+        segments.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(told, ["+0.000 ivr 20.000 s", "+20.000 talk 63.250 s ana", "sum 83.250 s"]);
     let json: serde_json::Value =
         serde_json::from_str(&said(&contesta(data, &["calls", "show", "k7", "--json"]))).unwrap();
     assert_eq!((&json["ladder"][1]["what"], &json["ladder"][1]["at_ms"]), (&json!("200 OK"), &json!(0.25)));
@@ -324,6 +327,10 @@ fn record(folio: String) -> CallRecord {
             entry(52, "beneleit.principal/contestar", "enter"),
             entry(5_120, "beneleit.principal/menu", "key 1"),
             entry(12_000, "beneleit.facturacion/ultimos4", "keys ****"),
+        ],
+        segments: vec![
+            Segment { what: What::Ivr, who: String::new(), at_ms: 0, ms: 20_000 },
+            Segment { what: What::Talk, who: "ana".into(), at_ms: 20_000, ms: 63_250 },
         ],
         ladder: "0\t<UDP\t192.0.2.20:5062\tINVITE sip:*2363@192.0.2.10\t1 INVITE\taudio 192.0.2.20:4000 RTP/AVP PCMU\n\
                  250\t>UDP\t=\t200 OK\t1 INVITE\t\n"

@@ -42,7 +42,7 @@ impl Story {
     fn open(&mut self, leg: u64, phone: &Phone) -> SocketAddr {
         let far = phone.address();
         let local = self.legs.open(LegId(leg), Some(far), bind).unwrap();
-        self.legs.start(LegId(leg), settings(leg, far)).unwrap();
+        self.legs.start(LegId(leg), settings(leg, far), None).unwrap();
         local
     }
 

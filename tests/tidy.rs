@@ -25,7 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("case", &[]),
     ("flow", &["speech", "dtmf", "operator", "case"]),
     ("call", &["flow", "sip", "sdp", "media", "rtp", "audio", "dtmf", "operator", "case"]),
-    ("exchange", &["call", "flow", "sip", "media", "operator", "config", "sdp"]),
+    ("exchange", &["call", "flow", "sip", "media", "dtmf", "operator", "config", "sdp"]),
     ("config", &["operator", "audio", "sdp", "sip"]),
     ("store", &["case", "call", "flow", "operator", "media", "sip", "audio", "rtp"]),
     ("service", &["store", "notify", "case", "call", "flow", "operator"]),

@@ -1,15 +1,18 @@
 //! What a call is told, and what it asks for.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::call::CallRecord;
-use crate::flow::{Answer, Request, RequestId};
-use crate::ids::PlayId;
-use crate::media::{self, LegSettings, RecordingChange, RecordingReport, Segment};
-use crate::sip::{EndCause, Rejection};
+use crate::dtmf::Digit;
+use crate::flow::{Answer, Callee, Request, RequestId};
+use crate::ids::{LegId, PlayId};
+use crate::media::{self, LegSettings, RecordingChange, RecordingReport, Segment, Switch};
+use crate::sdp::Terms;
+use crate::sip::{EndCause, Invite, Peer, Rejection};
 
 /// What a call is told after it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,11 +46,32 @@ pub enum Event {
     Recorded(RecordingReport),
     /// A request of the flow was answered.
     Answered(RequestId, Answer),
+    /// A leg that is called rings: 101 to 199, and the SDP of it, if any.
+    Ringing(u16, Bytes),
+    /// A leg that is called has answered, with this SDP; empty where a provisional response had it.
+    PickedUp(Bytes),
+    /// Where somebody is reached ([`Action::Find`]), or why not.
+    Found(Result<Vec<Way>, Rejection>),
     /// The engine stops: end the call in order.
     ShutDown,
 }
 
-/// What a call asks for, in order. All of it concerns the call's own leg.
+/// One place that somebody is called at. Its leg has no socket yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The leg that will be.
+    pub leg: LegId,
+    /// Request-URI, as text.
+    pub target: String,
+    /// Where the INVITE goes.
+    pub peer: Peer,
+    /// From URI, as text.
+    pub from: String,
+    /// What may be agreed on.
+    pub terms: Arc<Terms>,
+}
+
+/// What a call asks for, in order. It concerns the caller's leg, unless [`At`](Self::At) names another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Bind a socket; `MediaOpened` or `MediaFailed` follows. With the far end's address, when the leg may share one with others
@@ -77,8 +101,8 @@ pub enum Action {
     ChangeRecording(RecordingChange),
     /// End the stream and give the socket back; `media::Event::Closed` follows if it was started.
     CloseMedia,
-    /// Send a provisional answer with SDP (183).
-    Progress(Bytes),
+    /// Say that it rings (180).
+    Ring,
     /// Send 200 with this SDP.
     Accept(Bytes),
     /// Offer this within the call: a re-INVITE.
@@ -87,6 +111,16 @@ pub enum Action {
     Reject(Rejection),
     /// End the dialog; the text goes into the Reason header.
     HangUp(&'static str),
+    /// This, for another leg of the call.
+    At(LegId, Box<Action>),
+    /// Say where somebody is reached; `Found` follows.
+    Find(Callee),
+    /// Send this INVITE; the leg is the one that [`Way`] names.
+    Invite(Box<Invite>),
+    /// Join the leg's audio to that of others, or take it away.
+    Switch(Switch),
+    /// Press a key on the leg for so long.
+    Press(Digit, Duration),
     /// Ask the outside; exactly one `Answered` follows.
     Request {
         /// Its number within the call.
@@ -98,4 +132,11 @@ pub enum Action {
     },
     /// The call is over: store this. The last action of a call.
     Record(Box<CallRecord>),
+}
+
+impl Action {
+    /// The same for another leg.
+    pub(super) fn at(leg: LegId, action: Self) -> Self {
+        Self::At(leg, Box::new(action))
+    }
 }

@@ -1,15 +1,19 @@
 //! One call, from INVITE to call record. Reads from top to bottom.
 //!
-//! A [`Call`] owns its leg's life, the flow session and the record; nothing else. Stages:
+//! A [`Call`] owns its legs' lives, the flow session and the record; nothing else. Stages:
 //!
 //! ```text
 //!           offer understood, socket bound           flow over, or the caller gone
 //!  Opening ────────────────────────────────► InFlow ──────────────────────────────► Closing ──► record
-//!     └── no common codec, no socket, CANCEL ───────────────────────────────────────────▲
+//!     │                                       ▲  │ a leg answers (`company`)           ▲
+//!     │                                       └──┴ bridged, until either side leaves ──┤
+//!     └── no common codec, no socket, CANCEL ──────────────────────────────────────────┘
 //! ```
 //!
-//! In `Closing` three things end, in any order: the dialog (`Ended`), the stream (`Closed`) and the flow (its silent
+//! In `Closing` three things end, in any order: the dialogs (`Ended`), the streams (`Closed`) and the flow (its silent
 //! `on_hangup` steps). When all have ended the record is written, once, whatever happened before.
+//!
+//! A call that is for somebody's phone has no flow: it ends when they part, or when nobody is reached.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,29 +23,36 @@ use bytes::Bytes;
 use tracing::{debug, info, warn};
 
 use crate::audio::FRAME_MS;
-use crate::dtmf::{self, Digit, Ledger, Road};
-use crate::flow::{self, CallFacts, Session};
-use crate::ids::{CallKey, Ids};
+use crate::dtmf::{self, Digit, Road};
+use crate::flow::{self, CallFacts, Callee, Session};
+use crate::ids::{CallKey, Ids, LegId};
 use crate::media::{self, LegSettings};
 use crate::now::Now;
-use crate::rtp::rtcp::{Cname, NtpTime};
-use crate::sdp::{self, Local, Negotiated, Offer, Offered, Terms};
+use crate::sdp::{Negotiated, Offer, Terms};
 use crate::sip::{EndCause, Rejection};
 
 pub mod action;
+mod company;
+mod leg;
 mod path;
 mod playback;
 pub mod record;
 mod recording;
+mod sounds;
 pub mod tenant;
+pub mod timeline;
 
-pub use action::{Action, Event};
+pub use action::{Action, Event, Way};
 pub use record::{CallRecord, PathEntry};
 pub use tenant::Tenant;
+pub use timeline::{Segment, What};
 
+use company::Company;
+use leg::{Leg, Part};
 use path::Path;
 use playback::Playback;
 use recording::Recording;
+use timeline::Timeline;
 
 /// Lines of path that a record holds at most; a longer call keeps its first ones and says so.
 pub const PATH_LINES_MAX: usize = 500;
@@ -67,35 +78,27 @@ pub struct Call {
     limits: Limits,
     began: Now,
     stage: Stage,
-    session: Session,
-    ledger: Ledger,
+    /// `None`: the call is for somebody's phone.
+    session: Option<Session>,
     playback: Playback,
-    stream: StreamIdentity,
-    /// What its trunk agrees to.
-    terms: Arc<Terms>,
-    source: IpAddr,
+    caller: Leg,
     /// Makes the keys of SRTP.
     ids: Ids,
-    /// What was agreed on last.
-    agreed: Option<Box<Negotiated>>,
-    /// An offer of ours whose answer comes in the ACK.
-    offered: Option<Box<Offered>>,
-    /// Where the far end sends to, once the socket is bound.
-    local: Option<SocketAddr>,
-    /// The far end of a leg that may share its socket, for as long as it stays where its offer said.
-    far: Option<SocketAddr>,
-    /// A re-INVITE, with its offer, that waits for a socket of the leg's own.
-    moving: Option<Option<Bytes>>,
+    /// Who rings for the caller, or is with them; most calls never have any.
+    company: Option<Box<Company>>,
     /// The trunk lets its calls share sockets.
     shared_audio: bool,
-    dialog: Part,
-    media: Part,
     flow: Part,
     recording: Recording,
     recorded: bool,
     /// When the stage became `Closing`.
     closing_since: Option<Instant>,
     path: Path,
+    timeline: Timeline,
+    /// Somebody was with the caller.
+    talked: bool,
+    /// Whom a call without a flow is for, until they are called.
+    callee: Option<Callee>,
     record: Box<CallRecord>,
 }
 
@@ -115,33 +118,22 @@ enum Stage {
     Closing,
 }
 
-/// The life of each part that must end before the record is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    NotBegun,
-    Running,
-    Over,
-}
-
-/// Our stream's identity for the leg's whole life (RFC 3550 §5.1).
-#[derive(Clone, Copy, Debug)]
-struct StreamIdentity {
-    ssrc: u32,
-    first_sequence: u16,
-    first_timestamp: u32,
-    cname: Cname,
-    /// Decides when the stream is reported on.
-    reports: u64,
-    /// `o=` session id and version (RFC 8866 §5.2).
-    session: u64,
-    version: u64,
+/// What a call is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// This flow serves the caller.
+    Flow(String),
+    /// Somebody's phones.
+    Callee(Callee),
 }
 
 /// What the INVITE said, after routing; its offer goes to [`Call::begin`].
 #[derive(Clone, Debug)]
 pub struct Invited {
-    /// Flow id to begin in.
-    pub flow: String,
+    /// The caller's leg.
+    pub leg: LegId,
+    /// What the call is for.
+    pub to: Destination,
     /// The called number as it arrived.
     pub called: String,
     /// The called number as the route matched it.
@@ -174,11 +166,16 @@ impl Call {
             extension: invited.extension.clone(),
             began: now,
         };
-        let session = Session::new(tenant.flows.clone(), tenant.operator.clone(), &invited.flow, facts)?;
+        let (session, flow, callee) = match invited.to {
+            Destination::Flow(flow) => {
+                (Some(Session::new(tenant.flows.clone(), tenant.operator.clone(), &flow, facts)?), flow, None)
+            }
+            Destination::Callee(callee) => (None, String::new(), Some(callee)),
+        };
         let record = Box::new(CallRecord {
             key,
             operator: tenant.operator.id.clone(),
-            flow: invited.flow,
+            flow,
             sip_call_id: invited.sip_call_id,
             called: invited.called,
             caller: invited.caller.unwrap_or_default(),
@@ -190,6 +187,7 @@ impl Call {
             cause: String::new(),
             folios: Vec::new(),
             path: Vec::new(),
+            segments: Vec::new(),
             ladder: String::new(),
             media: media::LegReport::default(),
             recording: None,
@@ -197,42 +195,26 @@ impl Call {
         let began = now.wall.to_zoned(tenant.operator.time_zone.clone());
         let file = format!("{}/{}.wav", began.strftime("%Y-%m-%d"), record.key);
         let recording = Recording::new(tenant.operator.recording, file);
-        let random = ids.next_u64();
-        let mut name = [0; 12];
-        ids.fill(&mut name);
+        let caller = Leg::new(invited.leg, invited.source, invited.terms, ids);
         Some(Self {
             tenant,
             limits,
             began: now,
             stage: Stage::Closing,
             session,
-            ledger: Ledger::default(),
             playback: Playback::default(),
-            stream: StreamIdentity {
-                ssrc: (random >> 32) as u32,
-                first_sequence: random as u16,
-                first_timestamp: ids.next_u64() as u32,
-                cname: Cname::from_random(name),
-                reports: ids.next_u64(),
-                session: ids.next_u64() >> 2,
-                version: 1,
-            },
-            terms: invited.terms,
-            source: invited.source,
+            caller,
             ids: ids.fork(),
-            agreed: None,
-            offered: None,
-            local: None,
-            far: None,
-            moving: None,
+            company: None,
             shared_audio: invited.shared_audio,
-            dialog: Part::Running,
-            media: Part::NotBegun,
             flow: Part::NotBegun,
             recording,
             recorded: false,
             closing_since: None,
             path: Path::default(),
+            timeline: Timeline::default(),
+            talked: false,
+            callee,
             record,
         })
     }
@@ -250,17 +232,45 @@ impl Call {
             Ok(offer) => offer,
             Err(error) => return self.refuse(now, error.status(), format!("{error} (SDP of the INVITE)"), out),
         };
-        self.far = offer.as_ref().filter(|_| self.shared_audio).and_then(Offer::only_audio);
+        self.caller.far = offer.as_ref().filter(|_| self.shared_audio).and_then(Offer::only_audio);
         self.stage = Stage::Opening { offer };
-        out.push(Action::OpenMedia(self.far));
+        out.push(Action::OpenMedia(self.caller.far));
     }
 
-    /// Tells the call what happened.
-    pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Action>) {
+    /// The caller's leg: what [`Action`]s concern that name no other.
+    #[must_use]
+    pub fn leg(&self) -> LegId {
+        self.caller.id
+    }
+
+    /// The caller's number; empty when anonymous.
+    #[must_use]
+    pub fn caller(&self) -> &str {
+        &self.record.caller
+    }
+
+    /// The operator that the call is served for.
+    #[must_use]
+    pub fn operator(&self) -> &str {
+        &self.record.operator
+    }
+
+    /// Tells the call what happened, to this leg or at all.
+    pub fn handle(&mut self, now: Now, leg: LegId, event: Event, out: &mut Vec<Action>) {
+        let of_call = matches!(event, Event::Answered(..) | Event::Found(_) | Event::ShutDown);
+        if leg == self.caller.id || of_call {
+            self.handle_caller(now, event, out);
+        } else {
+            self.handle_beside(now, leg, event, out);
+        }
+        self.finish_if_over(now, out);
+    }
+
+    fn handle_caller(&mut self, now: Now, event: Event, out: &mut Vec<Action>) {
         match event {
             Event::MediaOpened(local) => self.media_opened(now, local, out),
             // The re-INVITE is refused, and the stream stays where it was (RFC 3261 §14.2).
-            Event::MediaFailed(why) if self.moving.take().is_some() => {
+            Event::MediaFailed(why) if self.caller.moving.take().is_some() => {
                 warn!(cause = %why, "no socket for a far end that moves");
                 out.push(Action::Reject(Rejection { status: 488, retry_after: None, warning: Some(why) }));
             }
@@ -270,10 +280,14 @@ impl Call {
             }
             Event::Confirmed(answer) => self.confirmed(now, answer, out),
             Event::Reoffered(offer) => self.reoffered(now, offer, out),
-            Event::OfferWanted => self.offer_again(out),
+            Event::OfferWanted => {
+                if let Stage::InFlow { .. } = self.stage {
+                    self.caller.offer_again(&mut self.ids, out);
+                }
+            }
             Event::Reanswered(answer) => self.reoffer_answered(now, Some(answer), out),
             Event::Unchanged(status) => {
-                self.offered = None;
+                self.caller.forget_offer();
                 self.note(now, "sip", format!("re-INVITE of ours refused with {status}: all stays as it was"));
             }
             Event::Info { content_type, body } => match dtmf::info::parse(&content_type, &body) {
@@ -303,7 +317,7 @@ impl Call {
             Event::Media(media::Event::Silent) => self.media_silent(now, out),
             Event::Media(media::Event::Closed(report)) => {
                 self.record.media = report;
-                self.media = Part::Over;
+                self.caller.media = Part::Over;
                 if !matches!(self.stage, Stage::Closing) {
                     // Nobody asked for it: a media worker lost the leg. A caller who hears nothing must not be kept.
                     self.record.cause = "the media of this call broke off: see the log".into();
@@ -322,15 +336,18 @@ impl Call {
                 }
                 self.tell_flow(now, flow::Event::Answered(id, answer), out);
             }
+            Event::Found(found) => self.found(now, found, out),
+            // The caller called us.
+            Event::Ringing(..) | Event::PickedUp(_) => {}
             Event::ShutDown => self.hang_up(now, "the engine stops", out),
         }
-        self.finish_if_over(now, out);
     }
 
     /// When the call wants to be woken, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Why)> {
-        let flow = (self.flow == Part::Running).then(|| self.session.poll_timeout()).flatten();
+        let session = self.session.as_ref().filter(|_| self.flow == Part::Running);
+        let flow = session.and_then(Session::poll_timeout);
         let limit = match (&self.stage, self.closing_since) {
             (Stage::Closing, Some(since)) => (since + CLOSING_MAX, Why::Closing),
             (Stage::Closing, None) => (self.began.instant + CLOSING_MAX, Why::Closing),
@@ -341,7 +358,10 @@ impl Call {
         let flow = flow.map(|(at, why)| (at, Why::Flow(why)));
         let unplayed = self.unplayed().map(|at| (at, Why::Unplayed));
         let held = self.hold_ends().map(|at| (at, Why::Held));
-        flow.into_iter().chain(unplayed).chain(held).chain([limit]).min_by_key(|(at, _)| *at)
+        let beside = self.rings_until().map(|at| (at, Why::Rings));
+        let held_beside = self.party_hold_ends().map(|at| (at, Why::Held));
+        let all = flow.into_iter().chain(unplayed).chain(held).chain(beside).chain(held_beside).chain([limit]);
+        all.min_by_key(|(at, _)| *at)
     }
 
     /// Tells the call that the moment of [`Call::poll_timeout`] has come.
@@ -351,7 +371,8 @@ impl Call {
             self.hang_up(now, "maximum duration", out);
         } else if self.closing_since.is_some_and(|since| now.instant >= since + CLOSING_MAX) {
             self.note(now, "call", format!("parts that did not end: {}", self.unended()));
-            [self.dialog, self.media, self.flow] = [Part::Over; 3];
+            [self.caller.dialog, self.caller.media, self.flow] = [Part::Over; 3];
+            self.company = None;
             self.recording.give_up();
         } else if self.hold_ends().is_some_and(|at| at <= now.instant) {
             self.record.cause = "the caller's end held the call for too long".into();
@@ -362,9 +383,14 @@ impl Call {
             warn!("a media worker did not report the end of a prompt: the flow goes on without it");
             self.note(now, "media", "the end of what played was not reported: the flow goes on");
             self.tell_flow(now, flow::Event::Played(play), out);
-        } else if self.flow == Part::Running {
+        } else if self.rings_until().is_some_and(|at| at <= now.instant) {
+            self.rang_out(now, out);
+        } else if self.party_hold_ends().is_some_and(|at| at <= now.instant) {
+            self.note(now, "sip", "the other side held the call for too long: it is hung up");
+            self.part(now, "held too long", out);
+        } else if let (Part::Running, Some(session)) = (self.flow, &mut self.session) {
             let mut actions = Vec::new();
-            self.session.handle_timeout(now, &mut actions);
+            session.handle_timeout(now, &mut actions);
             self.carry_out(now, actions, out);
         }
         self.finish_if_over(now, out);
@@ -386,23 +412,29 @@ impl Call {
         self.record.cause = "internal fault: the call was ended, see the log".into();
         self.stage = Stage::Closing;
         self.flow = Part::Over;
-        if self.media == Part::NotBegun {
-            self.media = Part::Over;
+        if self.caller.media == Part::NotBegun {
+            self.caller.media = Part::Over;
         }
-        if self.dialog == Part::Running {
+        if self.caller.dialog == Part::Running {
             out.push(match self.record.answered {
                 Some(_) => Action::HangUp("internal fault"),
                 None => Action::Reject(Rejection { status: 500, retry_after: None, warning: None }),
             });
         }
         out.push(Action::CloseMedia);
+        for leg in self.company.iter().flat_map(|company| company.legs()) {
+            out.push(Action::at(leg, Action::HangUp("internal fault")));
+            out.push(Action::at(leg, Action::CloseMedia));
+        }
+        // Nobody waits for them: whatever state the bug has left them in.
+        self.company = None;
         self.finish_if_over(now, out);
     }
 
     fn media_opened(&mut self, now: Now, local: SocketAddr, out: &mut Vec<Action>) {
-        self.local = Some(local);
+        self.caller.local = Some(local);
         if matches!(self.stage, Stage::InFlow { .. })
-            && let Some(offer) = self.moving.take()
+            && let Some(offer) = self.caller.moving.take()
         {
             return self.reoffered(now, offer, out);
         }
@@ -410,7 +442,7 @@ impl Call {
             return out.push(Action::CloseMedia);
         };
         match offer {
-            Some(offer) => match self.answer_offer(&offer, local, self.stream.version) {
+            Some(offer) => match self.caller.answer(&offer, local, &mut self.ids) {
                 Ok((answer, negotiated)) => {
                     self.stage = Stage::InFlow { answer };
                     self.start_media(now, negotiated, out);
@@ -423,52 +455,29 @@ impl Call {
             None => {
                 self.stage = Stage::AwaitingAnswer;
                 self.record.answered = Some(now.wall);
-                return out.push(Action::Accept(self.offer(local, self.stream.version)));
+                return out.push(Action::Accept(self.caller.offer(local, None, &mut self.ids)));
             }
         }
-        self.flow = Part::Running;
-        self.tell_flow(now, flow::Event::Start, out);
-    }
-
-    /// The answer to an offer of the far end's, which is then what was agreed on.
-    fn answer_offer(
-        &mut self,
-        offer: &Offer,
-        local: SocketAddr,
-        version: u64,
-    ) -> Result<(Bytes, Negotiated), sdp::Unacceptable> {
-        let source = Some(self.source);
-        let local = Local { address: local, session: self.stream.session, version, terms: &self.terms, source };
-        sdp::answer(offer, &local, self.agreed.as_deref(), &mut self.ids)
-    }
-
-    /// Our own offer, whose answer is waited for.
-    fn offer(&mut self, local: SocketAddr, version: u64) -> Bytes {
-        let source = Some(self.source);
-        let local = Local { address: local, session: self.stream.session, version, terms: &self.terms, source };
-        let offered = sdp::offer(&local, self.agreed.as_deref(), &mut self.ids);
-        let description = offered.sdp.clone();
-        self.offered = Some(Box::new(offered));
-        description
+        self.serve(now, out);
     }
 
     fn start_media(&mut self, now: Now, negotiated: Negotiated, out: &mut Vec<Action>) {
-        self.media = Part::Running;
+        self.caller.media = Part::Running;
         self.recording.media_runs(negotiated.codec.sample_rate());
         self.note(now, "media", describe(&negotiated));
-        out.push(Action::StartMedia(self.leg_settings(now, &negotiated)));
+        out.push(Action::StartMedia(self.caller_settings(now, &negotiated)));
         if !negotiated.send {
             out.extend(self.playback.hold(now.instant));
         }
-        self.agreed = Some(Box::new(negotiated));
+        self.caller.agreed = Some(Box::new(negotiated));
     }
 
     /// What was agreed on again within the call.
     fn retarget(&mut self, now: Now, negotiated: Negotiated, out: &mut Vec<Action>) {
         self.note(now, "sip", format!("re-INVITE: {}", describe(&negotiated)));
-        out.push(Action::Retarget(self.leg_settings(now, &negotiated)));
+        out.push(Action::Retarget(self.caller_settings(now, &negotiated)));
         self.follow_hold(now, negotiated.send, out);
-        self.agreed = Some(Box::new(negotiated));
+        self.caller.agreed = Some(Box::new(negotiated));
     }
 
     /// The far end holds the call or comes back to it (RFC 3264 §8.4): nobody listens meanwhile, so nothing is said and no
@@ -478,6 +487,7 @@ impl Call {
             if self.playback.held_since().is_none() {
                 out.extend(self.playback.hold(now.instant));
                 self.begin_hold(now, out);
+                self.follow_holds(now, out);
             }
             return;
         }
@@ -486,31 +496,21 @@ impl Call {
         self.note(now, "sip", format!("the far end is back after {} s", held.as_secs()));
         out.extend(again);
         self.tell_flow(now, flow::Event::Resumed, out);
+        self.follow_holds(now, out);
     }
 
-    fn leg_settings(&self, now: Now, negotiated: &Negotiated) -> LegSettings {
-        LegSettings {
-            codec: negotiated.codec,
-            payload_type: negotiated.payload_type,
-            opus: negotiated.opus,
-            telephone_event: negotiated.telephone_event,
-            event_clock_rate: negotiated.event_clock_rate,
-            remote: negotiated.remote,
-            rtcp: negotiated.rtcp,
-            srtp: negotiated.srtp.clone().map(Box::new),
-            send: negotiated.send,
-            ssrc: self.stream.ssrc,
-            first_sequence: self.stream.first_sequence,
-            first_timestamp: self.stream.first_timestamp,
-            both_ways: self.record.answered.is_some() && negotiated.send && negotiated.receive,
-            // The exchange knows it.
-            peer: None,
-            cname: self.stream.cname,
-            random: self.stream.reports,
-            wall: NtpTime::from(now.wall),
-            // A far end that holds us keeps quiet (RFC 3264 §8.4): its silence says nothing.
-            silent_after: self.limits.silent_after.filter(|_| negotiated.receive),
+    fn caller_settings(&self, now: Now, negotiated: &Negotiated) -> LegSettings {
+        self.caller.settings(now, negotiated, self.record.answered.is_some(), self.limits.silent_after)
+    }
+
+    /// What the call is for begins.
+    fn serve(&mut self, now: Now, out: &mut Vec<Action>) {
+        if let Some(callee) = self.callee.take() {
+            self.flow = Part::Over;
+            return self.seek(now, callee, RING, out);
         }
+        self.flow = Part::Running;
+        self.tell_flow(now, flow::Event::Start, out);
     }
 
     /// The flow wants the call answered: 200 with our SDP.
@@ -525,8 +525,8 @@ impl Call {
         info!("answered");
         self.note(now, "sip", "answered");
         // From here on the caller can hear us, and should be heard.
-        if let Some(agreed) = self.agreed.as_deref() {
-            out.push(Action::Retarget(self.leg_settings(now, agreed)));
+        if let Some(agreed) = self.caller.agreed.as_deref() {
+            out.push(Action::Retarget(self.caller_settings(now, agreed)));
         }
         self.begin_hold(now, out);
     }
@@ -546,15 +546,14 @@ impl Call {
             Stage::Opening { .. } | Stage::Closing => return,
         }
         let negotiated = answer
-            .zip(self.offered.take())
+            .and_then(|answer| self.caller.answered(&answer))
             .ok_or_else(|| "the ACK brought no answer to our offer".to_owned())
-            .and_then(|(answer, offered)| offered.read_answer(&answer).map_err(|error| error.to_string()));
+            .and_then(|read| read.map_err(|error| error.to_string()));
         match negotiated {
             Ok(negotiated) => {
                 self.stage = Stage::InFlow { answer: Bytes::new() };
                 self.start_media(now, negotiated, out);
-                self.flow = Part::Running;
-                self.tell_flow(now, flow::Event::Start, out);
+                self.serve(now, out);
                 self.begin_hold(now, out);
             }
             Err(why) => {
@@ -564,70 +563,31 @@ impl Call {
         }
     }
 
-    /// RFC 3264 §8: the same stream goes on, perhaps elsewhere, perhaps held.
-    fn reoffered(&mut self, now: Now, offer: Option<Bytes>, out: &mut Vec<Action>) {
-        let (Some(local), Stage::InFlow { .. }) = (self.local, &self.stage) else {
-            return out.push(Action::Reject(Rejection { status: 491, retry_after: None, warning: None }));
-        };
-        if self.moves(offer.as_ref()) {
-            // RFC 3264 §8.3.1: the answer may name another port than before.
-            self.moving = Some(offer);
-            return out.push(Action::OpenMedia(None));
-        }
-        // RFC 3264 §8: one more than in the description before, which a refused offer does not bring.
-        let version = self.stream.version + 1;
-        let Some(offer) = offer else {
-            self.stream.version = version;
-            // RFC 3261 §14.2: a re-INVITE without SDP asks for our offer. The stream stays as it is until the ACK brings the answer.
-            return out.push(Action::Accept(self.offer(local, version)));
-        };
-        let result = Offer::parse(&offer).map_err(|error| (error.status(), error.to_string())).and_then(|offer| {
-            self.answer_offer(&offer, local, version).map_err(|error| (error.status(), error.to_string()))
-        });
-        match result {
-            Ok((answer, negotiated)) => {
-                self.stream.version = version;
-                out.push(Action::Accept(answer));
-                self.retarget(now, negotiated, out);
-            }
-            Err((status, why)) => {
-                out.push(Action::Reject(Rejection { status, retry_after: None, warning: Some(why) }));
-            }
-        }
-    }
-
-    /// Whether a leg that may share its socket could be moved by this offer, or by the answer to ours: only where its first offer
-    /// said can it be told from others. True once: it has a socket of its own then.
-    fn moves(&mut self, offer: Option<&Bytes>) -> bool {
-        let Some(far) = self.far else { return false };
-        let new = offer.and_then(|offer| Offer::parse(offer).ok()).and_then(|offer| offer.only_audio());
-        let moves = new != Some(far);
-        if moves {
-            self.far = None;
-        }
-        moves
-    }
-
-    /// A re-INVITE of ours, with what the stream is already: a refresh asks for nothing else.
-    fn offer_again(&mut self, out: &mut Vec<Action>) {
-        let (Some(local), Stage::InFlow { .. }, None) = (self.local, &self.stage, &self.moving) else { return };
-        self.stream.version += 1;
-        out.push(Action::Reoffer(self.offer(local, self.stream.version)));
-    }
-
     /// The answer to an offer that we made within the call. Without a usable one the stream stays as it was.
     fn reoffer_answered(&mut self, now: Now, answer: Option<Bytes>, out: &mut Vec<Action>) {
-        let Some(offered) = self.offered.take() else { return };
-        match answer.map(|answer| offered.read_answer(&answer)) {
-            Some(Ok(negotiated)) => self.retarget(now, negotiated, out),
-            Some(Err(error)) => self.note(now, "sip", format!("re-INVITE: the answer cannot be used: {error}")),
-            None => self.note(now, "sip", "re-INVITE: the ACK brought no answer to our offer"),
+        match answer.map(|answer| self.caller.answered(&answer)) {
+            Some(Some(Ok(negotiated))) => self.retarget(now, negotiated, out),
+            Some(Some(Err(error))) => self.note(now, "sip", format!("re-INVITE: the answer cannot be used: {error}")),
+            None if self.caller.forget_offer() => {
+                self.note(now, "sip", "re-INVITE: the ACK brought no answer to our offer");
+            }
+            Some(None) | None => {}
+        }
+    }
+
+    /// RFC 3264 §8: the same stream goes on, perhaps elsewhere, perhaps held.
+    fn reoffered(&mut self, now: Now, offer: Option<Bytes>, out: &mut Vec<Action>) {
+        if self.caller.local.is_none() || !matches!(self.stage, Stage::InFlow { .. }) {
+            return out.push(Action::Reject(Rejection { status: 491, retry_after: None, warning: None }));
+        }
+        if let Some(negotiated) = self.caller.reoffered(offer, &mut self.ids, out) {
+            self.retarget(now, negotiated, out);
         }
     }
 
     /// A key by any road; `held` is how long an INFO says that it was down.
     fn pressed(&mut self, now: Now, digit: Digit, road: Road, held: Duration, out: &mut Vec<Action>) {
-        if self.ledger.enter(now.instant, road, digit, held) {
+        if self.caller.ledger.enter(now.instant, road, digit, held) && !self.pass_key_on(digit, road, out) {
             self.tell_flow(now, flow::Event::Digit(digit), out);
         }
     }
@@ -639,9 +599,9 @@ impl Call {
     }
 
     fn tell_flow(&mut self, now: Now, event: flow::Event, out: &mut Vec<Action>) {
-        if self.flow == Part::Running {
+        if let (Part::Running, Some(session)) = (self.flow, &mut self.session) {
             let mut actions = Vec::new();
-            self.session.handle(now, event, &mut actions);
+            session.handle(now, event, &mut actions);
             self.carry_out(now, actions, out);
         }
     }
@@ -652,18 +612,19 @@ impl Call {
                 flow::Action::Answer => self.answer(now, out),
                 flow::Action::Play { play, utterances } => {
                     let segments = self.tenant.segments(&utterances);
-                    if self.media == Part::Running {
+                    if self.caller.media == Part::Running {
                         out.extend(self.playback.play(now.instant, play, segments));
                     }
                 }
                 flow::Action::StopPlaying => {
-                    if self.media == Part::Running {
+                    if self.caller.media == Part::Running {
                         out.extend(self.playback.stop());
                     }
                 }
                 flow::Action::Request { id, request, timeout } => {
                     out.push(Action::Request { id, request, timeout });
                 }
+                flow::Action::Transfer { to, ring } => self.seek(now, to, ring, out),
                 flow::Action::Record(recorded) => self.recording.noticed(recorded, out),
                 flow::Action::Secret(secret) => self.recording.secret(secret, out),
                 flow::Action::Trace(trace) => self.note(now, &trace.place, trace.what),
@@ -673,7 +634,7 @@ impl Call {
                     if self.record.cause.is_empty() && !matches!(self.stage, Stage::Closing) {
                         self.record.cause = format!("the flow ended: {cause}");
                     }
-                    self.close(out);
+                    self.close(now, out);
                 }
             }
         }
@@ -684,7 +645,7 @@ impl Call {
         if self.record.cause.is_empty() {
             self.record.cause = reason.into();
         }
-        self.close(out);
+        self.close(now, out);
         if self.flow == Part::NotBegun {
             self.flow = Part::Over;
         }
@@ -692,19 +653,25 @@ impl Call {
     }
 
     /// Ends dialog and stream, whichever still runs; the flow goes on until it says `Finished`.
-    fn close(&mut self, out: &mut Vec<Action>) {
+    fn close(&mut self, now: Now, out: &mut Vec<Action>) {
+        // RFC 3261 §21.4.18: the flow ended without answering.
+        self.close_with(now, 480, out);
+    }
+
+    /// The same, where this status refuses a call that was not answered.
+    fn close_with(&mut self, now: Now, status: u16, out: &mut Vec<Action>) {
         let was_open = !matches!(self.stage, Stage::Closing);
         self.stage = Stage::Closing;
-        if self.dialog == Part::Running && was_open {
+        if self.caller.dialog == Part::Running && was_open {
             match self.record.answered {
                 Some(_) => out.push(Action::HangUp("normal call clearing")),
-                // RFC 3261 §21.4.18: the flow ended without answering.
-                None => out.push(Action::Reject(Rejection { status: 480, retry_after: None, warning: None })),
+                None => out.push(Action::Reject(Rejection { status, retry_after: None, warning: None })),
             }
         }
         if was_open {
-            if self.media == Part::NotBegun {
-                self.media = Part::Over;
+            self.leave_all(now, out);
+            if self.caller.media == Part::NotBegun {
+                self.caller.media = Part::Over;
             }
             out.push(Action::CloseMedia);
         }
@@ -715,13 +682,13 @@ impl Call {
         self.record.cause = format!("{status}: {why}");
         self.stage = Stage::Closing;
         self.flow = Part::Over;
-        self.media = Part::Over;
+        self.caller.media = Part::Over;
         let retry_after = (status == 503).then_some(RETRY_AFTER_SECONDS);
         out.push(Action::Reject(Rejection { status, retry_after, warning: Some(why) }));
     }
 
     fn dialog_ended(&mut self, now: Now, cause: &EndCause, out: &mut Vec<Action>) {
-        self.dialog = Part::Over;
+        self.caller.dialog = Part::Over;
         self.note(now, "sip", cause.explain());
         // A missing ACK is what ops must know, also when the flow came to its end before our 200 was given up.
         if self.record.cause.is_empty() || matches!(cause, EndCause::NoAck) {
@@ -733,10 +700,10 @@ impl Call {
             self.record.cause = cause.explain();
             // Before the answer as behind it: who gives up was not refused. The flow may still say more.
             if self.record.result.is_empty() && matches!(cause, EndCause::Cancelled | EndCause::RemoteBye) {
-                self.record.result = "abandono".into();
+                self.record.result = if self.talked { ATTENDED } else { "abandono" }.into();
             }
         }
-        self.close_quietly(out);
+        self.close_quietly(now, out);
         if self.flow == Part::NotBegun {
             self.flow = Part::Over;
         }
@@ -746,21 +713,32 @@ impl Call {
     }
 
     /// Ends the stream of a leg whose dialog is over.
-    fn close_quietly(&mut self, out: &mut Vec<Action>) {
+    fn close_quietly(&mut self, now: Now, out: &mut Vec<Action>) {
         if !matches!(self.stage, Stage::Closing) {
             self.stage = Stage::Closing;
-            if self.media == Part::NotBegun {
-                self.media = Part::Over;
+            self.leave_all(now, out);
+            if self.caller.media == Part::NotBegun {
+                self.caller.media = Part::Over;
             }
             out.push(Action::CloseMedia);
         }
     }
 
+    /// Whoever rings for the caller, or is with them, is hung up.
+    fn leave_all(&mut self, now: Now, out: &mut Vec<Action>) {
+        self.timeline.end(self.elapsed_ms(now));
+        if let Some(company) = &mut self.company {
+            company.dismiss_all("the caller is gone", out);
+        }
+    }
+
     /// The parts that are not over, for the record.
     fn unended(&self) -> String {
-        let parts = [("dialog", self.dialog), ("media", self.media), ("flow", self.flow)];
+        let parts = [("dialog", self.caller.dialog), ("media", self.caller.media), ("flow", self.flow)];
         let unended = parts.iter().filter(|(_, part)| *part != Part::Over).map(|(name, _)| *name);
         let unended = unended.chain(self.recording.is_running().then_some("recording"));
+        let beside = self.company.as_ref().is_some_and(|company| !company.is_over());
+        let unended = unended.chain(beside.then_some("other legs"));
         unended.collect::<Vec<_>>().join(", ")
     }
 
@@ -768,14 +746,16 @@ impl Call {
         if matches!(self.stage, Stage::Closing) && self.closing_since.is_none() && self.flow != Part::NotBegun {
             self.closing_since = Some(now.instant);
         }
-        let all_over =
-            [self.dialog, self.media, self.flow].iter().all(|part| *part == Part::Over) && !self.recording.is_running();
+        let all_over = [self.caller.dialog, self.caller.media, self.flow].iter().all(|part| *part == Part::Over)
+            && !self.recording.is_running()
+            && self.company.as_ref().is_none_or(|company| company.is_over());
         if !all_over || self.recorded {
             return;
         }
         self.recorded = true;
         if self.record.result.is_empty() {
             self.record.result = match (self.record.answered, self.record.cause.as_str()) {
+                (Some(_), _) if self.talked => ATTENDED,
                 (None, _) => "rechazada",
                 (Some(_), cause) if cause.starts_with("the flow ended") => "informacion",
                 (Some(_), _) => "abandono",
@@ -784,13 +764,20 @@ impl Call {
         }
         self.record.recording = self.recording.report();
         self.record.ended = now.wall;
+        let total = now.wall.as_millisecond() - self.began.wall.as_millisecond();
+        self.record.segments = self.timeline.segments(u64::try_from(total).unwrap_or_default());
         out.push(Action::Record(Box::new(CallRecord { path: self.path.entries(), ..(*self.record).clone() })));
+    }
+
+    /// Milliseconds since the INVITE.
+    fn elapsed_ms(&self, now: Now) -> u64 {
+        let elapsed = now.instant.saturating_duration_since(self.began.instant).as_millis();
+        u64::try_from(elapsed).unwrap_or(u64::MAX)
     }
 
     fn note(&mut self, now: Now, place: &str, what: impl AsRef<str>) {
         let what = what.as_ref();
-        let at_ms = now.instant.saturating_duration_since(self.began.instant).as_millis();
-        let at_ms = u64::try_from(at_ms).unwrap_or(u64::MAX);
+        let at_ms = self.elapsed_ms(now);
         debug!(step = %place, "{what}");
         match self.path.len() {
             0..PATH_LINES_MAX => self.path.push(at_ms, place, what),
@@ -812,6 +799,8 @@ pub enum Why {
     Unplayed,
     /// The longest hold allowed.
     Held,
+    /// Nobody has answered for as long as it may ring.
+    Rings,
     /// The longest call allowed.
     MaxCall,
     /// A part of a closing call has not ended: the record is written without it.
@@ -841,3 +830,9 @@ fn call_key(now: Now, ids: &mut Ids) -> String {
 
 /// How long a peer should wait after a 503 for want of ports.
 const RETRY_AFTER_SECONDS: u32 = 5;
+
+/// How long somebody's phones ring where no flow says so.
+const RING: Duration = Duration::from_secs(60);
+
+/// The result of a call whose caller talked with somebody, unless its flow says more.
+const ATTENDED: &str = "atendida";

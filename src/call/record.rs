@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use crate::ids::CallKey;
 use crate::media::{LegReport, RecordingReport};
 
+use super::timeline::Segment;
+
 /// One call's record, written once when its last leg has closed. Every call has one, also one abandoned in the greeting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallRecord {
@@ -12,7 +14,7 @@ pub struct CallRecord {
     pub key: CallKey,
     /// Operator id. An INVITE for a number of no operator makes no call, and no record.
     pub operator: String,
-    /// Flow id the call began in.
+    /// Flow id the call began in; empty for one that was for somebody's phone.
     pub flow: String,
     /// SIP Call-ID.
     pub sip_call_id: String,
@@ -37,6 +39,8 @@ pub struct CallRecord {
     pub folios: Vec<String>,
     /// The way through the flow.
     pub path: Vec<PathEntry>,
+    /// What the visit was made of, without a gap from its beginning to its end; empty for a call that nobody was called for.
+    pub segments: Vec<Segment>,
     /// Its SIP messages, as [`Ladder`](crate::sip::ladder::Ladder) has them; empty for a call of before there were ladders.
     pub ladder: String,
     /// Totals of the caller's leg.

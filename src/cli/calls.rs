@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value as Json, json};
 
 use crate::audio::Codec;
-use crate::call::CallRecord;
+use crate::call::{CallRecord, Segment};
 use crate::cli::audio::describe;
 use crate::cli::columns::{aligned, counted};
 use crate::cli::ladder;
@@ -15,7 +15,7 @@ use crate::cli::moment::{self, local};
 use crate::cli::store::{StoreArgs, StorePlace, block_on};
 use crate::media::{Quality, RecordingReport, StreamQuality};
 use crate::rtp::srtp::Suite;
-use crate::store::{CallFilter, quality_to_json, recording_to_json};
+use crate::store::{CallFilter, quality_to_json, recording_to_json, segments_to_json};
 
 /// Look at calls.
 #[derive(Debug, clap::Args)]
@@ -159,6 +159,10 @@ fn print(record: &CallRecord, zone: &TimeZone) {
         })
         .collect();
     aligned(&rows).iter().for_each(|line| println!("{line}"));
+    if !record.segments.is_empty() {
+        println!();
+        segment_lines(&record.segments).iter().for_each(|line| println!("{line}"));
+    }
     let ladder = ladder::lines(&record.ladder);
     if !ladder.is_empty() {
         println!();
@@ -177,7 +181,8 @@ fn to_json(record: &CallRecord) -> Json {
         "called": record.called, "caller": record.caller, "class": record.class, "began": record.began.to_string(),
         "answered": record.answered.map(|answered| answered.to_string()), "ended": record.ended.to_string(),
         "duration_ms": duration_ms(record), "result": record.result, "cause": record.cause, "folios": record.folios,
-        "path": path, "ladder": ladder::to_json(&record.ladder), "quality": quality_to_json(&record.media.quality), "recording": recording_to_json(record.recording.as_ref()),
+        "path": path, "segments": segments_to_json(&record.segments),
+        "ladder": ladder::to_json(&record.ladder), "quality": quality_to_json(&record.media.quality), "recording": recording_to_json(record.recording.as_ref()),
         "media": {
             "packets_received": record.media.packets_received, "packets_sent": record.media.packets_sent,
             "packets_lost": record.media.packets_lost, "packets_ignored": record.media.packets_ignored,
@@ -185,6 +190,19 @@ fn to_json(record: &CallRecord) -> Json {
             "codec": record.media.codec.map(Codec::encoding_name), "srtp": record.media.srtp.map(Suite::name),
         },
     })
+}
+
+/// What the visit was made of, a line a stretch, and their sum, which is the call.
+fn segment_lines(segments: &[Segment]) -> Vec<String> {
+    let row = |at: String, what: &str, ms: u64, who: &str| {
+        vec![format!("{at:>9}"), what.to_owned(), format!("{:>9} s", seconds(ms)), who.to_owned()]
+    };
+    let mut rows: Vec<Vec<String>> = segments
+        .iter()
+        .map(|segment| row(format!("+{}", seconds(segment.at_ms)), segment.what.name(), segment.ms, &segment.who))
+        .collect();
+    rows.push(row("sum".to_owned(), "", segments.iter().map(|segment| segment.ms).sum(), ""));
+    aligned(&rows)
 }
 
 /// The round trip, then each direction on a line of its own; nothing of a call without media.

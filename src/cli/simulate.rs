@@ -21,7 +21,7 @@ use crate::cli::store::{read_below, values_json};
 use crate::edge::{entropy, files};
 use crate::fault;
 use crate::flow::simulator::{Line, Press, Stop, What};
-use crate::flow::{self, Answer, CallFacts, Request, Simulator};
+use crate::flow::{self, Answer, CallFacts, Outcome, Request, Simulator};
 use crate::ids::CallKey;
 use crate::now::Now;
 use crate::operator::Operator;
@@ -54,11 +54,27 @@ pub struct Args {
     /// A service that answers with an error; may be given several times.
     #[arg(long, value_name = "SERVICE")]
     broken: Vec<String>,
+    /// What becomes of the transfers, in order: done, busy, no_answer or failed (done).
+    #[arg(long, value_name = "OUTCOME", value_delimiter = ',')]
+    transfers: Vec<Transferred>,
     #[command(flatten)]
     flows: FlowsArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// One of [`Outcome::ALL`], as flows name it.
+#[derive(Clone, Copy, Debug)]
+struct Transferred(Outcome);
+
+impl std::str::FromStr for Transferred {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Outcome::ALL.into_iter().find(|outcome| outcome.output() == text);
+        found.map(Self).ok_or_else(|| format!("«{text}» is none: {}", Outcome::ALL.map(Outcome::output).join(", ")))
+    }
 }
 
 /// Plays the call and prints what is heard and done.
@@ -104,6 +120,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let answers = |request: &Request, _: Now| answer(&runtime, &services, request, &args);
     let simulator = Simulator::new(Arc::new(flows), Arc::clone(&operator), &route.flow, facts, answers);
     let mut simulator = simulator.with_context(|| format!("there is no flow «{}»", route.flow))?;
+    simulator.transfers(args.transfers.iter().map(|transferred| transferred.0));
     match presses {
         Some(presses) => {
             presses.iter().for_each(|press| simulator.act(press));
@@ -215,7 +232,7 @@ fn print(lines: &[Line]) {
             What::Path(path) => println!("{at}    {:36} {}", path.place, path.what),
             What::Answered => println!("{at}    answered"),
             What::Finished(cause) => println!("{at}    finished: {cause}"),
-            What::Asks(_) | What::Result(_) => {}
+            What::Asks(_) | What::Leads(_) | What::Result(_) => {}
         }
     }
 }
@@ -227,6 +244,7 @@ fn line_json(line: &Line) -> Json {
             json!({ "at_ms": at_ms, "says": text, "prompts": prompts, "cut": cut })
         }
         What::Path(path) => json!({ "at_ms": at_ms, "place": path.place, "what": path.what }),
+        What::Leads(callee) => json!({ "at_ms": at_ms, "leads": callee.to_string() }),
         What::Asks(request) => json!({ "at_ms": at_ms, "asks": format!("{request:?}") }),
         What::Result(result) => json!({ "at_ms": at_ms, "result": result }),
         What::Answered => json!({ "at_ms": at_ms, "what": "answered" }),

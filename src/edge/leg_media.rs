@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tracing::error;
 
@@ -19,8 +20,9 @@ use super::recordings::Recording;
 use super::rtp_socket::RtpSocket;
 use super::shared_ports::{Offer, SharedPorts};
 use super::shared_socket::SharedSocket;
+use crate::dtmf::Digit;
 use crate::ids::{LegId, PlayId};
-use crate::media::{LegSettings, RecordingChange, Segment};
+use crate::media::{LegSettings, RecordingChange, Segment, Switch};
 
 /// The legs of all calls, and the workers that have them.
 pub struct LegMedia {
@@ -138,14 +140,16 @@ impl LegMedia {
         self.places.insert(leg, Place::Bound(socket));
     }
 
-    /// Hands a leg that was bound to the least loaded worker.
+    /// Hands a leg that was bound to the worker that has `beside`, or else to the least loaded one.
     ///
     /// # Errors
     /// The worker takes nothing.
-    pub fn start(&mut self, leg: LegId, settings: LegSettings) -> Result<(), Lost> {
+    pub fn start(&mut self, leg: LegId, settings: LegSettings, beside: Option<LegId>) -> Result<(), Lost> {
+        let worker = beside.and_then(|beside| self.worker_of(beside));
         match self.places.remove(&leg) {
             Some(Place::Bound(socket)) => {
-                self.places.insert(leg, Place::OnWorker(self.least_loaded(), socket.local()));
+                let worker = worker.unwrap_or_else(|| self.least_loaded());
+                self.places.insert(leg, Place::OnWorker(worker, socket.local()));
                 self.command(leg, Command::Open { leg, socket, settings })
             }
             Some(Place::Kept) => {
@@ -185,6 +189,30 @@ impl LegMedia {
     /// The leg is lost.
     pub fn stop(&mut self, leg: LegId) -> Result<(), Lost> {
         self.command(leg, Command::Stop { leg })
+    }
+
+    /// Joins it to others, or takes it away.
+    ///
+    /// # Errors
+    /// The leg is lost.
+    pub fn switch(&mut self, leg: LegId, switch: Switch) -> Result<(), Lost> {
+        self.command(leg, Command::Switch { leg, switch })
+    }
+
+    /// Presses a key.
+    ///
+    /// # Errors
+    /// The leg is lost.
+    pub fn press(&mut self, leg: LegId, digit: Digit, length: Duration) -> Result<(), Lost> {
+        self.command(leg, Command::Press { leg, digit, length })
+    }
+
+    /// The worker that has this leg.
+    fn worker_of(&self, leg: LegId) -> Option<usize> {
+        match self.places.get(&leg)? {
+            Place::OnWorker(worker, _) => Some(*worker),
+            Place::Bound(_) | Place::Kept => None,
+        }
     }
 
     /// Records it.

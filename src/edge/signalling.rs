@@ -259,9 +259,9 @@ impl Signalling {
                         let local = self.open(leg, peer, shared).map_err(|error| error.to_string());
                         self.exchange.handle(now, Input::MediaOpened { leg, local }, &mut next);
                     }
-                    Output::StartMedia(leg, settings) => {
+                    Output::StartMedia { leg, settings, beside } => {
                         self.preparation.want(settings.codec);
-                        let sent = self.legs.start(leg, settings);
+                        let sent = self.legs.start(leg, settings, beside);
                         self.mind(now, leg, sent, &mut next);
                     }
                     Output::Retarget(leg, settings) => {
@@ -275,6 +275,14 @@ impl Signalling {
                     }
                     Output::StopPlaying(leg) => {
                         let sent = self.legs.stop(leg);
+                        self.mind(now, leg, sent, &mut next);
+                    }
+                    Output::Switch(leg, switch) => {
+                        let sent = self.legs.switch(leg, switch);
+                        self.mind(now, leg, sent, &mut next);
+                    }
+                    Output::Press(leg, digit, length) => {
+                        let sent = self.legs.press(leg, digit, length);
                         self.mind(now, leg, sent, &mut next);
                     }
                     Output::StartRecording { leg, file, rate } => {

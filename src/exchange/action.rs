@@ -7,9 +7,10 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::call::CallRecord;
+use crate::dtmf::Digit;
 use crate::flow::{Answer, Request, RequestId};
 use crate::ids::{LegId, PlayId};
-use crate::media::{self, LegSettings, RecordingChange, RecordingReport, Segment};
+use crate::media::{self, LegSettings, RecordingChange, RecordingReport, Segment, Switch};
 use crate::sip::locate::{self, Question};
 use crate::sip::registrar::Registration;
 use crate::sip::{self, Flow, Peer};
@@ -103,13 +104,24 @@ pub enum Output {
         shared: Option<SocketAddr>,
     },
     /// Hand the leg's socket to a media worker.
-    StartMedia(LegId, LegSettings),
+    StartMedia {
+        /// Which leg.
+        leg: LegId,
+        /// What was negotiated.
+        settings: LegSettings,
+        /// The leg whose worker it has to be.
+        beside: Option<LegId>,
+    },
     /// The leg's far end has moved.
     Retarget(LegId, LegSettings),
     /// Play on this leg.
     Play(LegId, PlayId, Box<[Segment]>),
     /// Stop what plays on this leg.
     StopPlaying(LegId),
+    /// Join this leg's audio to that of others, or take it away.
+    Switch(LegId, Switch),
+    /// Press a key on this leg for so long.
+    Press(LegId, Digit, Duration),
     /// Record this leg; answer with [`Input::Recorded`] when its recording is over.
     StartRecording {
         /// Which leg.

@@ -66,6 +66,13 @@ impl Ladders {
         (key, ladder)
     }
 
+    /// Messages of this Call-ID are this call's too: another leg of it. The key ends that.
+    pub(super) fn join(&mut self, leg: LegId, call_id: &[u8]) -> u64 {
+        let key = self.hash(call_id);
+        self.legs.insert((key, leg));
+        key
+    }
+
     /// A call is over.
     pub(super) fn end(&mut self, leg: LegId, key: u64) {
         self.legs.remove(&(key, leg));

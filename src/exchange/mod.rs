@@ -4,6 +4,7 @@
 //! call. Actions of one part become events of another in one place only, `Exchange::dispatch`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +12,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use tracing::{Span, debug, error, info, info_span, warn};
 
-use crate::call::{self, Call, Invited};
+use crate::call::{self, Call, Destination, Invited};
+use crate::flow::Callee;
 use crate::ids::{Ids, LegId};
 use crate::media::LegSettings;
 use crate::now::Now;
@@ -21,6 +23,7 @@ use crate::sip::{self, Flow, Invitation, Peer, Rejection, UserAgent};
 
 pub mod accounts;
 pub mod action;
+mod callees;
 mod door;
 pub mod guard;
 mod ladders;
@@ -55,6 +58,8 @@ pub struct Exchange {
     trunks: Trunks,
     /// Boxed: calls come in the order of their legs, which leaves a tree's nodes half empty.
     calls: BTreeMap<LegId, Box<Line>>,
+    /// The other legs of calls.
+    beside: BTreeMap<LegId, Beside>,
     ladders: Ladders,
     /// One entry for each call that waits for a moment.
     timers: BTreeSet<(Instant, LegId)>,
@@ -63,6 +68,8 @@ pub struct Exchange {
     call_actions: Vec<call::Action>,
     /// No new calls for as long as the media workers cannot keep up with those there are.
     overloaded: bool,
+    /// No calls are placed any more.
+    draining: bool,
 }
 
 /// A call with what the exchange keeps beside it.
@@ -74,6 +81,16 @@ struct Line {
     /// Its messages, and the key that finds them.
     ladder: (u64, Ladder),
     wake: Option<Instant>,
+}
+
+/// A leg of a call that is not the one it began with.
+struct Beside {
+    /// The leg that the call is found by.
+    call: LegId,
+    /// Where its far end is.
+    peer: Peer,
+    /// The key of its ladder, which is the call's.
+    ladder: Option<u64>,
 }
 
 /// One step of `Exchange::dispatch`.
@@ -101,10 +118,12 @@ impl Exchange {
             ladders: Ladders::new(&mut ids),
             ids,
             calls: BTreeMap::new(),
+            beside: BTreeMap::new(),
             timers: BTreeSet::new(),
             sip_actions: Vec::new(),
             call_actions: Vec::new(),
             overloaded: false,
+            draining: false,
         }
     }
 
@@ -143,7 +162,7 @@ impl Exchange {
                     Ok(local) => call::Event::MediaOpened(local),
                     Err(why) => call::Event::MediaFailed(why),
                 };
-                if !self.calls.contains_key(&leg) {
+                if !self.calls.contains_key(&self.call_of(leg)) {
                     out.push(Output::CloseMedia(leg));
                 }
                 self.tell(now, leg, event, out);
@@ -162,6 +181,7 @@ impl Exchange {
                 self.trunks_told(now, out);
             }
             Input::Drain { retry_after } => {
+                self.draining = true;
                 self.user_agent.drain(retry_after);
                 self.trunks.leave(now.instant, &mut self.user_agent, &mut self.sip_actions);
                 self.dispatch(now, None, out);
@@ -260,9 +280,15 @@ impl Exchange {
         &self.snapshot
     }
 
+    /// The leg that the call of this leg is found by.
+    fn call_of(&self, leg: LegId) -> LegId {
+        self.beside.get(&leg).map_or(leg, |beside| beside.call)
+    }
+
     fn tell(&mut self, now: Now, leg: LegId, event: call::Event, out: &mut Vec<Output>) {
-        self.with_call(now, leg, |call, actions| call.handle(now, event, actions));
-        self.dispatch(now, Some(leg), out);
+        let call = self.call_of(leg);
+        self.with_call(now, call, |call, actions| call.handle(now, leg, event, actions));
+        self.dispatch(now, Some(call), out);
     }
 
     /// Runs one call's own code: a bug there costs that caller, not the others. Keeps the call's timer in the index.
@@ -309,9 +335,9 @@ impl Exchange {
                     None
                 }
                 Step::Sip(sip::Action::Event(event)) => self.sip_event(now, event, out),
-                Step::Call(leg, action) => {
-                    self.call_action(now, leg, action, out);
-                    None
+                Step::Call(call, action) => {
+                    let leg = self.calls.get(&call).map_or(call, |line| line.call.leg());
+                    self.call_action(now, call, leg, action, out)
                 }
             };
             self.collect(leg, &mut steps);
@@ -325,7 +351,7 @@ impl Exchange {
         if legs.peek().is_none() || legs.any(|leg| self.is_at(leg, source)) {
             return true;
         }
-        let leg = self.user_agent.leg_of(bytes.clone());
+        let leg = self.user_agent.leg_of(bytes.clone()).map(|leg| self.call_of(leg));
         self.ladders.legs_named(glance).any(|named| Some(named) == leg)
     }
 
@@ -406,14 +432,12 @@ impl Exchange {
             }
             // It is answered when its flow says so, whatever the far end has heard of before.
             sip::Event::Acknowledged { .. } => return None,
-            // The engine places no calls, so nothing rings or answers it.
-            sip::Event::Ringing { leg, .. } | sip::Event::Answered { leg, .. } => {
-                debug!(?leg, "an answer to a call that was not placed");
-                return None;
-            }
+            sip::Event::Ringing { leg, status, body } => (leg, call::Event::Ringing(status, body)),
+            sip::Event::Answered { leg, body } => (leg, call::Event::PickedUp(body)),
         };
-        self.with_call(now, leg, |call, actions| call.handle(now, event, actions));
-        Some(leg)
+        let call = self.call_of(leg);
+        self.with_call(now, call, |call, actions| call.handle(now, leg, event, actions));
+        Some(call)
     }
 
     /// What the registrar tells goes to the store, the guard and the log.
@@ -486,7 +510,8 @@ impl Exchange {
             }
         };
         let invited = Invited {
-            flow: route.flow,
+            leg,
+            to: Destination::Flow(route.flow),
             called: snapshot::printable(snapshot.called(&invitation), snapshot::CALLED_MAX),
             number: route.number,
             extension: route.extension,
@@ -514,50 +539,112 @@ impl Exchange {
         self.with_call(now, leg, |call, actions| call.begin(now, invitation.offer, actions));
     }
 
-    /// A leg's settings with where its signalling comes from, which its call does not know.
-    fn with_peer(&self, leg: LegId, settings: LegSettings) -> LegSettings {
-        LegSettings { peer: self.calls.get(&leg).map(|line| line.source.0.address.ip().to_canonical()), ..settings }
+    /// Where a leg's signalling comes from.
+    fn peer_of(&self, leg: LegId) -> Option<IpAddr> {
+        let beside = self.beside.get(&leg).map(|beside| beside.peer);
+        let peer = beside.or_else(|| self.calls.get(&leg).map(|line| line.source.0))?;
+        Some(peer.address.ip().to_canonical())
     }
 
-    /// What a call asks for goes to the user agent or to the edge.
-    fn call_action(&mut self, now: Now, leg: LegId, action: call::Action, out: &mut Vec<Output>) {
+    /// A leg's settings with where its signalling comes from, which its call does not know.
+    fn with_peer(&self, leg: LegId, settings: LegSettings) -> LegSettings {
+        LegSettings { peer: self.peer_of(leg), ..settings }
+    }
+
+    /// What a call asks for of one of its legs goes to the user agent or to the edge. Returns the call if it has acted again.
+    fn call_action(
+        &mut self,
+        now: Now,
+        call: LegId,
+        leg: LegId,
+        action: call::Action,
+        out: &mut Vec<Output>,
+    ) -> Option<LegId> {
         let sip = &mut self.sip_actions;
         match action {
+            call::Action::At(leg, action) => return self.call_action(now, call, leg, *action, out),
+            call::Action::Find(callee) => {
+                let found = self.find(call, &callee);
+                self.with_call(now, call, |call, actions| call.handle(now, leg, call::Event::Found(found), actions));
+                return Some(call);
+            }
+            call::Action::Invite(invite) => {
+                self.user_agent.invite_as(now.instant, leg, &invite, sip);
+                let key = self.user_agent.call_id(leg).map(|call_id| self.ladders.join(call, call_id));
+                if let Some(beside) = self.beside.get_mut(&leg) {
+                    beside.ladder = key;
+                }
+            }
             call::Action::OpenMedia(far) => {
-                if let Some(line) = self.calls.get(&leg) {
-                    let peer = line.source.0.address.ip().to_canonical();
+                if let Some(peer) = self.peer_of(leg) {
                     let shared = far.filter(|far| self.snapshot.may_share(peer, far.ip()));
                     out.push(Output::OpenMedia { leg, peer, shared });
                 }
             }
-            call::Action::StartMedia(settings) => out.push(Output::StartMedia(leg, self.with_peer(leg, settings))),
+            call::Action::StartMedia(settings) => {
+                // Who hears each other is on one worker.
+                let beside = self.calls.get(&call).map(|line| line.call.leg()).filter(|caller| *caller != leg);
+                out.push(Output::StartMedia { leg, settings: self.with_peer(leg, settings), beside });
+            }
             call::Action::Retarget(settings) => out.push(Output::Retarget(leg, self.with_peer(leg, settings))),
             call::Action::Play { play, segments } => out.push(Output::Play(leg, play, segments)),
             call::Action::StopPlaying => out.push(Output::StopPlaying(leg)),
+            call::Action::Switch(switch) => out.push(Output::Switch(leg, switch)),
+            call::Action::Press(digit, length) => out.push(Output::Press(leg, digit, length)),
             call::Action::StartRecording { file, rate } => out.push(Output::StartRecording { leg, file, rate }),
             call::Action::ChangeRecording(change) => out.push(Output::ChangeRecording(leg, change)),
             call::Action::CloseMedia => out.push(Output::CloseMedia(leg)),
-            call::Action::Progress(sdp) => self.user_agent.progress(now.instant, leg, 183, sdp, sip),
+            call::Action::Ring => self.user_agent.progress(now.instant, leg, 180, Bytes::new(), sip),
             call::Action::Accept(sdp) => self.user_agent.accept(now.instant, leg, sdp, sip),
             call::Action::Reject(rejection) => self.user_agent.reject(now.instant, leg, &rejection, sip),
             call::Action::Reoffer(sdp) => self.user_agent.reoffer(now.instant, leg, sdp, sip),
             call::Action::HangUp(reason) => self.user_agent.hangup(now.instant, leg, reason, sip),
             call::Action::Request { id, request, timeout } => {
-                out.push(Output::Request { leg, id, request, timeout });
+                out.push(Output::Request { leg: call, id, request, timeout });
             }
             call::Action::Record(mut record) => {
                 if let Some(Line { wake, source: (peer, standing), ladder: (key, ladder), .. }) =
-                    self.calls.remove(&leg).map(|line| *line)
+                    self.calls.remove(&call).map(|line| *line)
                 {
                     record.ladder = ladder.into_text();
-                    self.ladders.end(leg, key);
+                    self.ladders.end(call, key);
+                    self.forget_beside(now, call, out);
                     self.guard.end_call(&peer, standing);
                     if let Some(at) = wake {
-                        self.timers.remove(&(at, leg));
+                        self.timers.remove(&(at, call));
                     }
                 }
                 out.push(Output::Record(record));
             }
+        }
+        None
+    }
+
+    /// Where somebody is reached for a call: from here on the legs are the call's.
+    fn find(&mut self, call: LegId, callee: &Callee) -> Result<Vec<call::Way>, Rejection> {
+        let line = self.calls.get(&call);
+        let line = line.map(|line| (line.call.operator().to_owned(), line.call.caller().to_owned()));
+        let (operator, caller) = line.unwrap_or_default();
+        let found = self.ways_to(callee, &callees::Asker { operator: &operator, caller: &caller });
+        for way in found.iter().flatten() {
+            self.beside.insert(way.leg, Beside { call, peer: way.peer, ladder: None });
+        }
+        found
+    }
+
+    /// A call is over, and so are its other legs: they have ended before, unless a bug or a lost report left one behind.
+    fn forget_beside(&mut self, now: Now, call: LegId, out: &mut Vec<Output>) {
+        if self.beside.is_empty() {
+            return;
+        }
+        let legs: Vec<LegId> =
+            self.beside.iter().filter(|(_, beside)| beside.call == call).map(|(leg, _)| *leg).collect();
+        for leg in legs {
+            if let Some(key) = self.beside.remove(&leg).and_then(|beside| beside.ladder) {
+                self.ladders.end(call, key);
+            }
+            self.user_agent.hangup(now.instant, leg, "the call is over", &mut self.sip_actions);
+            out.push(Output::CloseMedia(leg));
         }
     }
 }

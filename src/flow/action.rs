@@ -44,6 +44,10 @@ pub enum Event {
     Held,
     /// The far end listens again; what it missed is played again by whoever played it.
     Resumed,
+    /// Whom the call was led to has answered: the flow stands still until they part.
+    Connected,
+    /// What [`Action::Transfer`] came to.
+    Transferred(Outcome),
     /// The caller is gone: `on_hangup` runs, silently.
     HungUp,
 }
@@ -72,6 +76,14 @@ pub enum Action {
         /// How long whoever carries it out may take; the session itself gives up at the same moment.
         timeout: Duration,
     },
+    /// Lead the caller to somebody. `Event::Connected` follows when they answer, and `Event::Transferred` in any case, exactly once,
+    /// unless the caller hangs up before.
+    Transfer {
+        /// To whom.
+        to: Callee,
+        /// How long it may ring.
+        ring: Duration,
+    },
     /// Record the call from here on, or no more: what a notice said and the caller to it.
     Record(bool),
     /// The caller is asked for what nobody may hear (`true`), or is no more.
@@ -85,6 +97,50 @@ pub enum Action {
         /// Why, one word (`hangup`, `abandoned`, `loop`, `max_duration`, `error`).
         cause: &'static str,
     },
+}
+
+/// Whom a call is led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Callee {
+    /// An agent of the operator, by user name: every phone of theirs rings.
+    Agent(String),
+}
+
+impl fmt::Display for Callee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Agent(user) => f.write_str(user),
+        }
+    }
+}
+
+/// What leading a caller to somebody came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// They talked, and the other side hung up.
+    Done,
+    /// The other side is busy, or does not want to (486, 600, 603).
+    Busy,
+    /// Nobody answered in time, or nobody is there (408, 480).
+    NoAnswer,
+    /// It could not be done.
+    Failed,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Done, Self::Busy, Self::NoAnswer, Self::Failed];
+
+    /// The output of the step: `no_answer`.
+    #[must_use]
+    pub fn output(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Busy => "busy",
+            Self::NoAnswer => "no_answer",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// A piece of what the caller hears.

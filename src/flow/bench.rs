@@ -138,7 +138,7 @@ impl Bench {
         &self.session
     }
 
-    fn tell(&mut self, event: Event) -> Vec<String> {
+    pub(crate) fn tell(&mut self, event: Event) -> Vec<String> {
         let mut actions = Vec::new();
         self.session.handle(self.now, event, &mut actions);
         self.lines(actions)
@@ -163,6 +163,7 @@ impl Bench {
                     self.asked = Some(id);
                     lines.push(asked(&request));
                 }
+                Action::Transfer { to, ring } => lines.push(format!("transfers to {to}, {} s", ring.as_secs())),
                 Action::Record(recorded) => lines.push(if recorded { "records" } else { "records no more" }.into()),
                 Action::Secret(secret) => self.secrets.push(secret),
                 Action::Trace(trace) => self.path.push(trace.what),
@@ -226,6 +227,10 @@ pub(crate) fn desk() -> Operator {
              missing = \"not_found\"\n[services.\"cuenta.verify\"]\nargs = { linea = \"text\", ultimos4 = \"text\" }\ntable = \"cuentas\"\n\
              match = { linea = \"linea\", ultimos4 = \"ultimos4\" }\nfound = \"match\"\nmissing = \"no_match\"\n"
                 .into(),
+        ),
+        file(
+            "agents.toml",
+            "schema = 1\n[agents.ana]\nname = \"Ana López\"\npassword = \"corcel-7-nube\"\n".into(),
         ),
         file("prompts.toml", format!("schema = 1\n[prompts]\n{prompts}")),
     ];

@@ -27,7 +27,7 @@ mod turn;
 mod variables;
 mod way;
 
-pub use action::{Action, Answer, CallFacts, Event, Request, RequestId, Trace, Utterance};
+pub use action::{Action, Answer, CallFacts, Callee, Event, Outcome, Request, RequestId, Trace, Utterance};
 pub use load::{check, load};
 pub use session::{Session, Why};
 pub use simulator::Simulator;

@@ -42,6 +42,8 @@ pub struct Session {
     ends: Instant,
     way: Way,
     failures: u8,
+    /// Since when the caller is with somebody: how long flows may last counts without it.
+    parked: Option<Instant>,
     /// The step asks for what nobody may hear.
     secret: bool,
 }
@@ -82,6 +84,7 @@ impl Session {
             ends,
             way: Way::default(),
             failures: 0,
+            parked: None,
             secret: false,
         })
     }
@@ -95,8 +98,16 @@ impl Session {
             (Phase::Finished, _) => {}
             (Phase::New, Event::Start) => run.begin(),
             (Phase::New, Event::HungUp) => run.finish("abandoned"),
-            (Phase::New, Event::Digit(_) | Event::Played(_) | Event::Answered(_, _) | Event::Held | Event::Resumed) => {
-            }
+            (
+                Phase::New,
+                Event::Digit(_)
+                | Event::Played(_)
+                | Event::Answered(_, _)
+                | Event::Held
+                | Event::Resumed
+                | Event::Connected
+                | Event::Transferred(_),
+            ) => {}
             (_, Event::Start) => {}
             (Phase::Running, Event::Digit(digit)) => run.key(digit),
             (Phase::Leaving | Phase::Closing(_), Event::Digit(_)) => {}
@@ -115,7 +126,20 @@ impl Session {
                 run.session.live.held.get_or_insert(now.instant);
             }
             (Phase::Running, Event::Resumed) => run.session.live.resume(now.instant),
-            (Phase::Leaving | Phase::Closing(_), Event::Held | Event::Resumed) => {}
+            (Phase::Running, Event::Connected) => {
+                run.session.parked.get_or_insert(now.instant);
+            }
+            (Phase::Running, Event::Transferred(outcome)) => {
+                if run.session.unpark(now.instant) {
+                    // What was pressed meanwhile was for somebody else.
+                    run.session.live.typed = TypeAhead::default();
+                }
+                run.tell(Input::Transferred(outcome));
+            }
+            (
+                Phase::Leaving | Phase::Closing(_),
+                Event::Held | Event::Resumed | Event::Connected | Event::Transferred(_),
+            ) => {}
             (Phase::Running, Event::HungUp) => run.hung_up(),
             (Phase::Leaving | Phase::Closing(_), Event::HungUp) => {}
         }
@@ -129,7 +153,8 @@ impl Session {
         }
         let pending = self.live.pending.map(|(_, at)| (at, Why::RequestDeadline));
         let deadline = self.live.deadline.filter(|_| self.live.held.is_none());
-        [Some((self.ends, Why::MaxDuration)), pending, deadline].into_iter().flatten().min()
+        let ends = self.parked.is_none().then_some((self.ends, Why::MaxDuration));
+        [ends, pending, deadline].into_iter().flatten().min()
     }
 
     /// Does what is due at `now`.
@@ -185,6 +210,13 @@ impl Session {
                 Some(Kind::Notice(notice)) => notice.asks(),
                 Some(_) => true,
             }
+    }
+
+    /// The caller is with nobody any more; whether there was somebody.
+    fn unpark(&mut self, now: Instant) -> bool {
+        let since = self.parked.take();
+        self.ends += since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        since.is_some()
     }
 
     /// True after `Finished`.
@@ -249,6 +281,7 @@ impl Run<'_> {
     fn hung_up(&mut self) {
         self.trace("the caller hangs up");
         self.session.live.resume(self.now.instant);
+        self.session.unpark(self.now.instant);
         self.session.live.silent = true;
         self.session.live.playing = None;
         self.session.live.typed = TypeAhead::default();

@@ -3,6 +3,7 @@
 //! The far side of a [`Session`]: plays last as long as their texts take to say, requests are answered by a function that
 //! says how long the answer takes, and the caller is whoever calls [`Simulator::press`].
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use crate::now::Now;
 use crate::operator::{Operator, PromptId};
 
 use super::Flows;
-use super::action::{Action, Answer, CallFacts, Event, Request, RequestId, Trace, Utterance};
+use super::action::{Action, Answer, CallFacts, Callee, Event, Outcome, Request, RequestId, Trace, Utterance};
 use super::session::{Session, Why};
 
 /// Answers a request, and says after how long.
@@ -29,6 +30,10 @@ pub struct Simulator<'a> {
     playing: Option<(PlayId, Instant, usize)>,
     /// Answers under way.
     answering: Vec<(Instant, RequestId, Answer)>,
+    /// What becomes of the transfers that are to come; of those that are not named, [`Outcome::Done`].
+    transfers: VecDeque<Outcome>,
+    /// What the transfer under way still brings.
+    transferring: VecDeque<(Instant, Event)>,
     log: Vec<Line>,
 }
 
@@ -57,6 +62,8 @@ pub enum What {
     Path(Trace),
     /// Something was asked of the outside.
     Asks(Request),
+    /// The caller is led to somebody.
+    Leads(Callee),
     /// The call's result, as far as it is known.
     Result(String),
     /// The call was answered.
@@ -139,10 +146,17 @@ impl<'a> Simulator<'a> {
             now: began,
             playing: None,
             answering: Vec::new(),
+            transfers: VecDeque::new(),
+            transferring: VecDeque::new(),
             log: Vec::new(),
         };
         simulator.tell(Event::Start);
         Some(simulator)
+    }
+
+    /// What becomes of the next transfers, in order.
+    pub fn transfers(&mut self, outcomes: impl IntoIterator<Item = Outcome>) {
+        self.transfers.extend(outcomes);
     }
 
     /// Everything so far.
@@ -173,7 +187,9 @@ impl<'a> Simulator<'a> {
     pub fn said(&self) -> impl Iterator<Item = &str> {
         self.log.iter().filter_map(|line| match &line.what {
             What::Says { text, .. } => Some(text.as_str()),
-            What::Path(_) | What::Asks(_) | What::Result(_) | What::Answered | What::Finished(_) => None,
+            What::Path(_) | What::Asks(_) | What::Leads(_) | What::Result(_) | What::Answered | What::Finished(_) => {
+                None
+            }
         })
     }
 
@@ -182,7 +198,9 @@ impl<'a> Simulator<'a> {
     pub fn result(&self) -> Option<&str> {
         self.log.iter().rev().find_map(|line| match &line.what {
             What::Result(result) => Some(result.as_str()),
-            What::Says { .. } | What::Path(_) | What::Asks(_) | What::Answered | What::Finished(_) => None,
+            What::Says { .. } | What::Path(_) | What::Asks(_) | What::Leads(_) | What::Answered | What::Finished(_) => {
+                None
+            }
         })
     }
 
@@ -261,9 +279,11 @@ impl<'a> Simulator<'a> {
         // Of things at the same moment an answer comes before the end of a play, and both before a timer.
         let answer = self.answering.iter().map(|(at, _, _)| *at).enumerate().min_by_key(|(_, at)| *at);
         let answer = answer.map(|(place, at)| (at, 0_u8, Next::Answer(place)));
+        let moved = self.transferring.front().map(|(at, _)| (*at, 1, Next::Transfer));
         let played = self.playing.map(|(play, at, _)| (at, 1, Next::Played(play)));
         let timer = self.session.poll_timeout().map(|(at, why)| (at, 2, Next::Timer(why)));
-        let (at, _, next) = [answer, played, timer].into_iter().flatten().min_by_key(|(at, order, _)| (*at, *order))?;
+        let (at, _, next) =
+            [answer, moved, played, timer].into_iter().flatten().min_by_key(|(at, order, _)| (*at, *order))?;
         if until.is_some_and(|until| at > until) {
             return None;
         }
@@ -272,6 +292,12 @@ impl<'a> Simulator<'a> {
             Next::Answer(place) => {
                 let (_, id, answer) = self.answering.swap_remove(place);
                 self.tell(Event::Answered(id, answer));
+                Some(Happened::Input)
+            }
+            Next::Transfer => {
+                if let Some((_, event)) = self.transferring.pop_front() {
+                    self.tell(event);
+                }
                 Some(Happened::Input)
             }
             Next::Played(play) => {
@@ -314,6 +340,21 @@ impl<'a> Simulator<'a> {
                     let (answer, after) = (self.answers)(&request, self.now);
                     self.answering.push((self.now.instant + after, id, answer));
                     self.note(What::Asks(request));
+                }
+                Action::Transfer { to, ring } => {
+                    let outcome = self.transfers.pop_front().unwrap_or(Outcome::Done);
+                    let now = self.now.instant;
+                    let after = match outcome {
+                        Outcome::Done => {
+                            self.transferring.push_back((now + RINGS, Event::Connected));
+                            RINGS + TALKS
+                        }
+                        Outcome::Busy => BUSY,
+                        Outcome::NoAnswer => ring,
+                        Outcome::Failed => Duration::ZERO,
+                    };
+                    self.transferring.push_back((now + after, Event::Transferred(outcome)));
+                    self.note(What::Leads(to));
                 }
                 Action::Record(_) | Action::Secret(_) => {}
                 Action::Trace(trace) => self.note(What::Path(trace)),
@@ -369,6 +410,7 @@ impl<'a> Simulator<'a> {
 
 enum Next {
     Answer(usize),
+    Transfer,
     Played(PlayId),
     Timer(Why),
 }
@@ -378,6 +420,11 @@ enum Happened {
     Timeout(Why),
 }
 
+/// How soon somebody answers who does, and how long they talk.
+const RINGS: Duration = Duration::from_secs(6);
+const TALKS: Duration = Duration::from_secs(60);
+/// How soon somebody who does not want to says so.
+const BUSY: Duration = Duration::from_secs(1);
 /// A practised caller.
 const BETWEEN_KEYS: Duration = Duration::from_millis(150);
 /// About 14 characters a second: unhurried Spanish.

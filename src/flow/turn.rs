@@ -9,7 +9,7 @@ use crate::now::Now;
 use crate::operator::Operator;
 use crate::value::Value;
 
-use super::action::{Action, CallFacts, Request, RequestId, Trace, Utterance};
+use super::action::{Action, CallFacts, Callee, Request, RequestId, Trace, Utterance};
 use super::expr::{self, CallFact, Reference};
 use super::prompt::{Item, Spoken};
 use super::{Flow, Step};
@@ -133,6 +133,11 @@ impl Turn<'_> {
         let id = RequestId(self.live.next_request);
         self.live.pending = Some((id, self.now.instant + timeout));
         self.out.push(Action::Request { id, request, timeout });
+    }
+
+    /// Leads the caller to somebody. The step hears [`Transferred`](super::step::Input::Transferred).
+    pub(crate) fn transfer(&mut self, to: Callee, ring: Duration) {
+        self.out.push(Action::Transfer { to, ring });
     }
 
     /// Sets the step's timer in place of the one it had.

@@ -63,6 +63,7 @@ impl Way {
             | Kind::Branch(_)
             | Kind::Hours(_)
             | Kind::Wait(_)
+            | Kind::Transfer(_)
             | Kind::Collect(_)
             | Kind::Extension(_)
             | Kind::Verify(_) => {}

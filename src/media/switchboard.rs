@@ -15,7 +15,7 @@ use super::speaking::Music;
 use super::{Event, Leg};
 
 /// What is switched on a leg.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Switch {
     /// The leg takes part in this bridge, or plays another role in it. It leaves the one it was in.
     Join {

@@ -62,6 +62,17 @@ impl Terms {
         }
     }
 
+    /// The same where offers name this codec first, if it is agreed to at all.
+    #[must_use]
+    pub fn preferring(&self, codec: Codec) -> Self {
+        let mut codecs = self.offered().to_vec();
+        if self.codecs.is_empty() || self.codecs.contains(&codec) {
+            codecs.retain(|known| *known != codec);
+            codecs.insert(0, codec);
+        }
+        Self { codecs, ..self.clone() }
+    }
+
     /// The codecs of an offer of ours.
     pub(super) fn offered(&self) -> &[Codec] {
         if self.codecs.is_empty() { &[Codec::Pcmu, Codec::Pcma] } else { &self.codecs }
@@ -71,6 +82,15 @@ impl Terms {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_codec_is_preferred_where_it_is_taken() {
+        let open = Terms::default();
+        assert_eq!(open.preferring(Codec::G722).codecs, [Codec::G722, Codec::Pcmu, Codec::Pcma]);
+        assert_eq!(open.preferring(Codec::Pcma).codecs, [Codec::Pcma, Codec::Pcmu]);
+        let narrow = Terms { codecs: vec![Codec::Pcmu, Codec::Pcma], ..Terms::default() };
+        assert_eq!(narrow.preferring(Codec::G722).codecs, [Codec::Pcmu, Codec::Pcma]);
+    }
 
     #[test]
     fn without_a_wish_of_ours_g711_goes_first_and_with_one_only_that_is_taken() {

@@ -11,7 +11,7 @@ use crate::ids::CallKey;
 use crate::media::LegReport;
 use crate::store::entry::{
     folios_from_json, media_from_json, media_to_json, path_from_json, path_to_json, recording_from_json,
-    recording_to_json,
+    recording_to_json, segments_from_json, segments_to_json,
 };
 use crate::store::quality::{quality_from_json, quality_to_json};
 use crate::store::sql::{Arg, Conn, Failure, Lines, Readers, Row, args};
@@ -61,6 +61,7 @@ pub(crate) async fn save_all(conn: &mut Conn, records: &[&CallRecord]) -> Result
 fn columns(record: &CallRecord) -> Vec<Arg> {
     let folios = serde_json::Value::from(record.folios.clone()).to_string();
     let recording = record.recording.as_ref().map(|recording| recording_to_json(Some(recording)).to_string());
+    let segments = (!record.segments.is_empty()).then(|| segments_to_json(&record.segments).to_string());
     let quality = quality_to_json(&record.media.quality);
     let quality = (!quality.is_null()).then(|| quality.to_string());
     args![
@@ -82,6 +83,7 @@ fn columns(record: &CallRecord) -> Vec<Arg> {
         recording.as_deref(),
         quality.as_deref(),
         (!record.ladder.is_empty()).then_some(record.ladder.as_str()),
+        segments.as_deref(),
     ]
 }
 
@@ -134,6 +136,7 @@ fn read(row: &Row) -> anyhow::Result<CallRecord> {
             quality: maybe_json(16)?.as_ref().map(quality_from_json).unwrap_or_default(),
             ..media_from_json(&json(14)?)?
         },
+        segments: maybe_json(18)?.as_ref().map(segments_from_json).transpose()?.unwrap_or_default(),
         ladder: row.maybe_text(17)?.unwrap_or_default().to_owned(),
         recording: maybe_json(15)?.as_ref().and_then(recording_from_json),
     })
@@ -141,11 +144,11 @@ fn read(row: &Row) -> anyhow::Result<CallRecord> {
 
 static INSERT: LazyLock<Lines> = LazyLock::new(|| {
     let begin = "INSERT INTO calls (call_key, operator, flow, sip_call_id, called, caller, class, began, answered, ended, \
-         result, cause, folios, path, media, recording, quality, ladder) VALUES";
-    Lines::new(begin, 18, " ON CONFLICT DO NOTHING")
+         result, cause, folios, path, media, recording, quality, ladder, segments) VALUES";
+    Lines::new(begin, 19, " ON CONFLICT DO NOTHING")
 });
 const BY_KEY: &str = "SELECT call_key, operator, flow, sip_call_id, called, caller, class, began, answered, ended, result, \
-     cause, folios, path, media, recording, quality, ladder FROM calls WHERE call_key = $1";
+     cause, folios, path, media, recording, quality, ladder, segments FROM calls WHERE call_key = $1";
 const LIST: &str = "SELECT call_key, operator, flow, sip_call_id, called, caller, class, began, answered, ended, result, \
-     cause, folios, path, media, recording, quality, ladder FROM calls WHERE ($1 IS NULL OR operator = $1) \
+     cause, folios, path, media, recording, quality, ladder, segments FROM calls WHERE ($1 IS NULL OR operator = $1) \
      AND ($2 IS NULL OR result = $2) AND ($3 IS NULL OR began >= $3) ORDER BY began DESC, call_key LIMIT $4";

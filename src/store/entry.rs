@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
 use crate::audio::Codec;
-use crate::call::{CallRecord, PathEntry};
+use crate::call::{CallRecord, PathEntry, Segment, What};
 use crate::case::{self, Folio};
 use crate::flow::action::Message;
 use crate::ids::CallKey;
@@ -142,7 +142,7 @@ fn record_to_json(record: &CallRecord) -> Json {
         "began": record.began.as_millisecond(), "answered": record.answered.map(Timestamp::as_millisecond),
         "ended": record.ended.as_millisecond(), "result": record.result, "cause": record.cause,
         "folios": record.folios, "path": path_to_json(&record.path), "media": media_to_json(&record.media),
-        "quality": quality_to_json(&record.media.quality), "ladder": record.ladder, "recording": recording_to_json(record.recording.as_ref()),
+        "quality": quality_to_json(&record.media.quality), "ladder": record.ladder, "segments": segments_to_json(&record.segments), "recording": recording_to_json(record.recording.as_ref()),
     })
 }
 
@@ -166,6 +166,7 @@ fn record_from_json(body: &Json) -> anyhow::Result<CallRecord> {
             quality: body.get("quality").map(quality_from_json).unwrap_or_default(),
             ..media_from_json(member(body, "media")?)?
         },
+        segments: body.get("segments").map(segments_from_json).transpose()?.unwrap_or_default(),
         ladder: body.get("ladder").and_then(Json::as_str).unwrap_or_default().to_owned(),
         recording: body.get("recording").and_then(recording_from_json),
     })
@@ -268,6 +269,25 @@ pub(crate) fn path_from_json(path: &Json) -> anyhow::Result<Vec<PathEntry>> {
         })
     };
     path.as_array().and_then(|entries| entries.iter().map(entry).collect()).context("a path that is none")
+}
+
+/// `[["talk", "ana", 9000, 61000], …]`: what, who, when it began and how long it was, in milliseconds.
+#[must_use]
+pub fn segments_to_json(segments: &[Segment]) -> Json {
+    segments.iter().map(|segment| json!([segment.what.name(), segment.who, segment.at_ms, segment.ms])).collect()
+}
+
+pub(crate) fn segments_from_json(segments: &Json) -> anyhow::Result<Vec<Segment>> {
+    let segment = |segment: &Json| {
+        let name = segment.get(0)?.as_str()?;
+        Some(Segment {
+            what: What::ALL.into_iter().find(|what| what.name() == name)?,
+            who: segment.get(1)?.as_str()?.to_owned(),
+            at_ms: segment.get(2)?.as_u64()?,
+            ms: segment.get(3)?.as_u64()?,
+        })
+    };
+    segments.as_array().and_then(|all| all.iter().map(segment).collect()).context("segments that are none")
 }
 
 pub(crate) fn folios_from_json(folios: &Json) -> anyhow::Result<Vec<String>> {
@@ -406,6 +426,7 @@ mod tests {
                         cause: word.clone(),
                         folios: vec![folio.to_string()],
                         path: vec![PathEntry { at_ms: seed, place: word.clone(), what: word.clone() }],
+                        segments: vec![Segment { what: What::Talk, who: word.clone(), at_ms: seed, ms: 7 }],
                         ladder: word,
                         media: LegReport {
                             packets_received: seed,

@@ -44,7 +44,7 @@ mod writer;
 
 pub use calls::CallFilter;
 pub use cases::{CaseEvent, CaseFilter, Change, Opened};
-pub use entry::recording_to_json;
+pub use entry::{recording_to_json, segments_to_json};
 pub use events::LoggedEvent;
 pub use orders::{Order, OrderKind, Ordered, StoredOrder, device};
 pub use outbox::Queued;

@@ -447,7 +447,7 @@ impl<'a> Story<'a> {
                     let port = 10_000 + 2 * u16::try_from(leg.0 % 20_000).unwrap();
                     tell(Input::MediaOpened { leg, local: Ok(SocketAddr::new(IpAddr::from([192, 0, 2, 10]), port)) });
                 }
-                Output::StartMedia(leg, _) => {
+                Output::StartMedia { leg, .. } => {
                     let known = self.legs.get_mut(&leg).expect("a leg that starts was opened");
                     assert!(!std::mem::replace(&mut known.started, true), "a leg starts once");
                 }

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod carrier;
+pub mod desk;
 pub mod phone;
 pub mod registrant;
 
@@ -17,11 +18,12 @@ use contesta::audio::Clip;
 use contesta::call::{self, CallRecord, Tenant};
 use contesta::case::{Case, Folio};
 use contesta::config::Config;
-use contesta::exchange::{Exchange, Input, Limits, Output, Snapshot, accounts};
+use contesta::exchange::{Exchange, Input, Limits, Output, Snapshot, Why, accounts};
+use contesta::fault::SourceFile;
 use contesta::flow::action::Verification;
 use contesta::flow::{self, Answer, Request, RequestId};
 use contesta::ids::{Ids, LegId};
-use contesta::media::{self, Leg, MAX_PACKET};
+use contesta::media::{self, Leg, MAX_PACKET, Switchboard};
 use contesta::now::Now;
 use contesta::operator::{self, Operator};
 use contesta::service::secret::{KEY_BYTES, SecretKey};
@@ -30,12 +32,13 @@ use contesta::sip::digest::{Algorithm, Ha1};
 use contesta::sip::locate;
 use contesta::sip::registrar::{Account, Accounts, Offers, Registrar};
 use contesta::sip::user_agent::Settings;
-use contesta::sip::{Peer, UserAgent};
+use contesta::sip::{self, Peer, UserAgent};
 use contesta::store::{CallFilter, CaseFilter, RegistrationChange, Store, StoredOrder, StoredRegistration};
 use tokio::runtime::Runtime;
 
 use crate::shipped;
 pub use carrier::Carrier;
+pub use desk::Desk;
 pub use phone::Phone;
 pub use registrant::Registrant;
 
@@ -47,6 +50,9 @@ pub const ALL_TIMERS: Duration = Duration::from_secs(33);
 
 /// One packet's time.
 const FRAME: Duration = Duration::from_millis(20);
+
+/// A packet of 20 ms of G.711.
+const AUDIO_PACKET: usize = 12 + 160;
 
 /// What opens the frames of the synthesised clips: no sound of silence, in neither law.
 const MARK: u8 = 0x01;
@@ -74,11 +80,21 @@ pub struct Setup {
     pub calls: Option<usize>,
     /// Agents of beneleit, and their passwords.
     pub agents: Vec<(String, String)>,
+    /// Agents' telephones that are registered from the beginning: user and address. With them, beneleit has agents of these names and
+    /// [`TRANSFERS`].
+    pub desks: Vec<(&'static str, &'static str)>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { seed: 1, at: "2026-03-10T11:00:00", config: Config::default(), calls: None, agents: Vec::new() }
+        Self {
+            seed: 1,
+            at: "2026-03-10T11:00:00",
+            config: Config::default(),
+            calls: None,
+            agents: Vec::new(),
+            desks: Vec::new(),
+        }
     }
 }
 
@@ -103,6 +119,12 @@ enum Happening {
         packet: Box<[u8]>,
     },
     Input(Input),
+    /// A telephone of an agent's answers, or refuses.
+    Desk {
+        desk: usize,
+        leg: LegId,
+        status: u16,
+    },
     /// A softphone's timer.
     Registrant {
         number: usize,
@@ -122,6 +144,9 @@ pub struct Sim {
     pub phones: Vec<Phone>,
     pub registrants: Vec<Registrant>,
     pub carriers: Vec<Carrier>,
+    pub telephones: Vec<Desk>,
+    desk_audio: BTreeMap<SocketAddr, (usize, LegId)>,
+    switchboard: Switchboard,
     /// What the DNS answers; everything else does not exist.
     pub zone: Vec<(locate::Question, locate::Answer)>,
     /// What it was asked.
@@ -163,8 +188,29 @@ pub struct Sim {
 }
 
 /// The shipped operators and flows with clips that tell which prompt they are.
-static SHIPPED: LazyLock<Vec<Arc<Tenant>>> = LazyLock::new(|| {
-    let folders: Vec<_> = shipped::OPERATORS.iter().map(|id| shipped::files(id)).collect();
+static SHIPPED: LazyLock<Vec<Arc<Tenant>>> = LazyLock::new(|| tenants(false));
+
+/// The same with agents, and with flows that lead to them.
+static STAFFED: LazyLock<Vec<Arc<Tenant>>> = LazyLock::new(|| tenants(true));
+
+/// Leads to ana: behind a greeting (`*77`), at once and before the call is answered (`*78`), and to ana, then luis (`*79`).
+pub const TRANSFERS: &str = include_str!("transfers.toml");
+
+fn tenants(staffed: bool) -> Vec<Arc<Tenant>> {
+    let mut folders: Vec<_> = shipped::OPERATORS.iter().map(|id| shipped::files(id)).collect();
+    if staffed {
+        let files = &mut folders[0];
+        let numbers = files.iter_mut().find(|file| file.path.ends_with("operator.toml")).unwrap();
+        for (number, flow) in [("*77", "saludo"), ("*78", "directo"), ("*79", "dos")] {
+            numbers.text.push_str(&format!("\n[[numbers]]\nnumber = \"{number}\"\nflow = \"beneleit.{flow}\"\n"));
+        }
+        let flows = TRANSFERS.split("# ---\n").zip(["saludo", "directo", "dos"]);
+        files.extend(flows.map(|(text, name)| SourceFile { path: format!("{name}.toml"), text: text.to_owned() }));
+        let agents = ["ana", "luis", "eva"]
+            .map(|user| format!("[agents.{user}]\nname = '{user}'\npassword = 'corcel-7-nube'\n"));
+        let declared = files.iter_mut().find(|file| file.path.ends_with("agents.toml")).unwrap();
+        declared.text = format!("schema = 1\n{}", agents.concat());
+    }
     let (operators, _) = operator::load_all(&folders).unwrap();
     let tenants = operators.into_iter().zip(&folders).zip(0..).map(|((operator, files), index)| {
         let flows = Arc::new(flow::load(&operator, files).unwrap());
@@ -172,7 +218,7 @@ static SHIPPED: LazyLock<Vec<Arc<Tenant>>> = LazyLock::new(|| {
         Arc::new(Tenant { operator: Arc::new(operator), flows, clips })
     });
     tenants.collect()
-});
+}
 
 /// A clip of 60 ms for each character of its key, so that other words change no scenario; each frame says whose it is.
 fn clip(operator: u8, prompt: u32, key: &str) -> Arc<Clip> {
@@ -205,7 +251,9 @@ impl Sim {
     pub fn with(setup: Setup) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let operators: Vec<Arc<Operator>> = SHIPPED.iter().map(|tenant| tenant.operator.clone()).collect();
+        let staffed = !setup.desks.is_empty();
+        let tenants = if staffed { STAFFED.clone() } else { SHIPPED.clone() };
+        let operators: Vec<Arc<Operator>> = tenants.iter().map(|tenant| tenant.operator.clone()).collect();
         let read = |path: &str| std::fs::read(std::path::Path::new("flows").join(path)).ok();
         let key = SecretKey::new([7; KEY_BYTES]);
         let store = runtime.block_on(async {
@@ -227,7 +275,7 @@ impl Sim {
         settings.session.expires = setup.config.sip.session.map(|session| u32::try_from(session.as_secs()).unwrap());
         let user_agent = UserAgent::new(settings, Ids::from_seed(setup.seed));
         let user_agent = user_agent.with_registrar(registrar);
-        let snapshot = Snapshot::new(SHIPPED.clone(), routes, Arc::new(setup.config));
+        let snapshot = Snapshot::new(tenants, routes, Arc::new(setup.config));
         Self {
             exchange: Exchange::new(
                 user_agent,
@@ -238,6 +286,9 @@ impl Sim {
             phones: Vec::new(),
             registrants: Vec::new(),
             carriers: Vec::new(),
+            telephones: Vec::new(),
+            desk_audio: BTreeMap::new(),
+            switchboard: Switchboard::new(),
             zone: Vec::new(),
             looked_up: Vec::new(),
             dns_takes: Duration::from_millis(20),
@@ -289,6 +340,7 @@ impl Sim {
                 self.happen(happening);
             }
             self.carriers_wake();
+            self.desks_wake();
             if self.exchange.poll_timeout().is_some_and(|(due, _)| due <= self.now.instant) {
                 let mut outputs = Vec::new();
                 self.exchange.handle_timeout(self.now, &mut outputs);
@@ -330,7 +382,10 @@ impl Sim {
         self.advance(ALL_TIMERS);
         assert_eq!(self.exchange.calls(), 0, "calls are left: {}", self.picture());
         assert_eq!(self.media.len(), 0, "legs or sockets are left");
-        assert_eq!(self.exchange.poll_timeout(), None, "timers are left");
+        let left = self.exchange.poll_timeout();
+        // Telephones that are registered from the beginning stay so.
+        let left = left.filter(|(_, why)| self.telephones.is_empty() || *why != Why::Sip(sip::Why::Registration));
+        assert_eq!(left, None, "timers are left");
         assert!(self.phones.iter().all(|phone| phone.talk.is_none()), "a telephone was never hung up");
     }
 
@@ -376,6 +431,7 @@ impl Sim {
     fn is_media_open(&self) -> bool {
         self.media.values().any(|media| matches!(media, Media::Open(..)))
             || self.phones.iter().any(|phone| phone.talk.is_some())
+            || self.telephones.iter().any(|desk| desk.lines.values().any(|line| line.talk.is_some()))
     }
 
     fn next_moment(&self) -> Option<Instant> {
@@ -383,7 +439,8 @@ impl Sim {
         let timer = self.exchange.poll_timeout().map(|(at, _)| at);
         let future = self.future.first_key_value().map(|((at, _), _)| *at);
         let carriers = self.carriers.iter().filter_map(|carrier| carrier.agent.poll_timeout()).map(|(at, _)| at).min();
-        [frame, timer, future, carriers].into_iter().flatten().min()
+        let desks = self.telephones.iter().filter_map(|desk| desk.agent.poll_timeout()).map(|(at, _)| at).min();
+        [frame, timer, future, carriers, desks].into_iter().flatten().min()
     }
 
     fn later(&mut self, after: Duration, happening: Happening) {
@@ -412,6 +469,7 @@ impl Sim {
                     self.phone_receives(phone, &bytes);
                 }
                 self.carrier_receives(to, &bytes);
+                self.desk_receives(to, &bytes);
                 if let Some(&number) = self.desks.get(&to) {
                     self.registrant_receives(number, &bytes);
                 }
@@ -424,11 +482,13 @@ impl Sim {
                 self.report(id, events);
             }
             Happening::RtpToPhone { from, to, packet } => {
+                self.desk_hears(to, from, &packet);
                 let Some(&phone) = self.homes.get(&to) else { return };
                 let (now, ms) = (self.now.instant, self.ms());
                 self.phones[phone].hear(now, ms, from, to, &packet);
             }
             Happening::Input(input) => self.tell(input),
+            Happening::Desk { desk, leg, status } => self.desk_decides(desk, leg, status),
             Happening::Registrant { number, turn, wake } => self.registrant_wakes(number, turn, wake),
             Happening::Again { phone, request } => self.again(phone, request),
         }
@@ -441,7 +501,14 @@ impl Sim {
         for id in open.map(|(id, _)| *id).collect::<Vec<_>>() {
             let Some(Media::Open(local, leg)) = self.media.get_mut(&id) else { continue };
             let (mut packet, mut events, from) = ([0; MAX_PACKET], Vec::new(), *local);
-            if let Some(length) = leg.tick(now, &mut packet, &mut events) {
+            if leg.is_bridged() {
+                self.switchboard.give(id, leg);
+            }
+            let length = leg.tick(now, &mut packet, &mut events);
+            if leg.is_bridged() {
+                self.switchboard.take(id, leg);
+            }
+            if let Some(length) = length {
                 let to = leg.destination();
                 for after in self.fates(self.rtp_weather) {
                     self.later(after, Happening::RtpToPhone { from, to, packet: packet[..length].into() });
@@ -449,6 +516,7 @@ impl Sim {
             }
             self.report(id, events);
         }
+        self.desks_speak();
         for phone in 0..self.phones.len() {
             let from = self.phones[phone].rtp;
             let Some(talk) = &mut self.phones[phone].talk else { continue };
@@ -456,9 +524,9 @@ impl Sim {
             let length = talk.leg.tick(now, &mut packet, &mut Vec::new());
             let to = talk.leg.destination();
             if let Some(sounds) = self.phones[phone].sounds
-                && length == Some(MAX_PACKET)
+                && length == Some(AUDIO_PACKET)
             {
-                packet[MAX_PACKET - sounds.len()..].copy_from_slice(&sounds);
+                packet[AUDIO_PACKET - sounds.len()..AUDIO_PACKET].copy_from_slice(&sounds);
             }
             if let Some(length) = length.filter(|_| self.phones[phone].speaks) {
                 self.send_rtp(from, to, &packet[..length]);
@@ -513,7 +581,7 @@ impl Sim {
                         }
                     }
                 }
-                Output::StartMedia(leg, settings) => {
+                Output::StartMedia { leg, settings, beside: _ } => {
                     let Some(Media::Bound(local)) = self.media.remove(&leg) else { panic!("{leg:?} has no socket") };
                     self.media.insert(leg, Media::Open(local, Box::new(Leg::new(settings, self.now.instant))));
                     self.next_frame = self.next_frame.max(self.now.instant);
@@ -521,7 +589,17 @@ impl Sim {
                 Output::Retarget(leg, settings) => {
                     let now = self.now.instant;
                     self.open_leg(leg).retarget(settings, now);
+                    let (codec, mut events) = (self.open_leg(leg).codec(), Vec::new());
+                    self.switchboard.changed(leg, Some(codec), &mut events);
+                    self.report_all(events);
                 }
+                Output::Switch(leg, switch) => {
+                    let mut events = Vec::new();
+                    let Some(Media::Open(_, open)) = self.media.get_mut(&leg) else { panic!("{leg:?} is not open") };
+                    self.switchboard.switch(leg, open, switch, &mut events);
+                    self.report_all(events);
+                }
+                Output::Press(leg, digit, length) => assert!(self.open_leg(leg).press(digit, length)),
                 Output::Play(leg, play, segments) => {
                     let mut events = Vec::new();
                     self.open_leg(leg).play(play, segments, &mut events);
@@ -539,6 +617,9 @@ impl Sim {
                     if let Some(report) = self.recordings.remove(&leg) {
                         self.later(Duration::from_millis(2), Happening::Input(Input::Recorded(leg, report)));
                     }
+                    let mut events = Vec::new();
+                    self.switchboard.changed(leg, None, &mut events);
+                    self.report_all(events);
                     let closed = self.media.remove(&leg);
                     if let Some(Media::Bound(local) | Media::Open(local, _)) = &closed {
                         self.ports.remove(local);
@@ -560,6 +641,12 @@ impl Sim {
                     self.records.push(*record);
                 }
             }
+        }
+    }
+
+    fn report_all(&mut self, events: Vec<(LegId, media::Event)>) {
+        for (leg, event) in events {
+            self.later(Duration::ZERO, Happening::Input(Input::Media(leg, event)));
         }
     }
 
@@ -616,9 +703,13 @@ fn registrar(now: Instant, setup: &Setup) -> Registrar {
         let secrets = Algorithm::ALL.map(|algorithm| Ha1::new(algorithm, user, "contesta", password)).to_vec();
         Account { user: user.clone(), operator: "beneleit".to_owned(), offers: Offers::Md5, secrets }
     };
-    let accounts = Accounts::new("contesta", Offers::Md5, setup.agents.iter().map(account));
+    let staff = ["ana", "luis", "eva"].map(|user| (user.to_owned(), "corcel-7-nube".to_owned()));
+    let staff = staff.iter().filter(|_| !setup.desks.is_empty());
+    let accounts = Accounts::new("contesta", Offers::Md5, setup.agents.iter().chain(staff).map(account));
     let settings = accounts::settings(&setup.config.registrar);
-    Registrar::new(now, settings, Arc::new(accounts), &mut Ids::from_seed(setup.seed + 3))
+    let mut registrar = Registrar::new(now, settings, Arc::new(accounts), &mut Ids::from_seed(setup.seed + 3));
+    registrar.restore(now, setup.desks.iter().map(|(user, address)| desk::registration(user, address)));
+    registrar
 }
 
 /// Where a telephone of this number lives.

@@ -1,5 +1,6 @@
 //! A telephone of the simulation: SIP as plain text, written without the engine's own stack, and a real leg for its audio and keys.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use contesta::audio::g711;
 use contesta::dtmf::{Digit, ToneGenerator};
 use contesta::ids::Ids;
-use contesta::media::{Leg, LegSettings};
+use contesta::media::{self, Leg, LegSettings};
 use contesta::rtp::RtpHeader;
 use contesta::rtp::srtp::MasterKey;
 use contesta::sdp::{self, Local, Negotiated, Offer, SrtpPolicy, Terms};
@@ -80,9 +81,37 @@ pub struct Phone {
     /// Packets that this telephone could not take.
     pub rtp_refused: u64,
     pub rtp_here: u64,
+    /// What came since somebody looked last.
+    pub ear: Ear,
+    /// Keys that came.
+    pub keys_heard: String,
     /// Packets that were not the next of the same stream, and those whose timestamp was not 20 ms later.
     pub rtp_breaks: u32,
     pub rtp_jumps: u32,
+}
+
+/// What packets of audio held: how many were the same byte all over, and how many were not.
+#[derive(Debug, Default)]
+pub struct Ear(BTreeMap<Option<u8>, u32>);
+
+impl Ear {
+    pub fn hear(&mut self, payload: &[u8]) {
+        let first = payload.first().copied().filter(|first| payload.iter().all(|byte| byte == first));
+        *self.0.entry(first).or_default() += 1;
+    }
+
+    /// Whether it was this voice and next to nothing else.
+    pub fn is(&mut self, voice: u8) -> bool {
+        let all = std::mem::take(&mut self.0);
+        let voices = all.get(&Some(voice)).copied().unwrap_or_default();
+        voices * 10 > all.values().sum::<u32>() * 8
+    }
+
+    /// Whether there was music, or a tone, and nothing of this voice.
+    pub fn is_music(&mut self, voice: u8) -> bool {
+        let all = std::mem::take(&mut self.0);
+        all.get(&None).is_some_and(|music| *music > 20) && all.get(&Some(voice)).is_none_or(|voice| *voice < 10)
+    }
 }
 
 /// The audio of a call.
@@ -177,11 +206,20 @@ impl Phone {
     pub fn hear(&mut self, now: Instant, ms: u64, from: SocketAddr, to: SocketAddr, packet: &[u8]) {
         let Some(talk) = &mut self.talk else { return };
         let mut packet = packet.to_vec();
-        let Some(packet) = talk.leg.handle_packet(now, from, &mut packet, &mut Vec::new()) else {
+        let mut events = Vec::new();
+        let Some(packet) = talk.leg.handle_packet(now, from, &mut packet, &mut events) else {
             self.rtp_refused += 1;
             return;
         };
+        for event in events {
+            if let media::Event::Digit(digit, _) = event {
+                self.keys_heard.push(digit.as_char());
+            }
+        }
         let (header, payload) = RtpHeader::parse(packet).unwrap();
+        if header.payload_type != 101 {
+            self.ear.hear(&packet[payload.clone()]);
+        }
         if let Some(last) = self.last_rtp {
             let follows = header.ssrc == last.ssrc && header.sequence == last.sequence.next();
             self.rtp_breaks += u32::from(!follows);
@@ -244,6 +282,8 @@ impl Sim {
             rtp_packets: 0,
             rtp_refused: 0,
             rtp_here: 0,
+            ear: Ear::default(),
+            keys_heard: String::new(),
             rtp_breaks: 0,
             rtp_jumps: 0,
         });
@@ -509,7 +549,7 @@ impl Phone {
     }
 }
 
-fn settings(negotiated: &Negotiated) -> LegSettings {
+pub(super) fn settings(negotiated: &Negotiated) -> LegSettings {
     LegSettings {
         codec: negotiated.codec,
         payload_type: negotiated.payload_type,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use contesta::audio::Codec;
-use contesta::call::{CallRecord, PathEntry};
+use contesta::call::{CallRecord, PathEntry, Segment, What};
 use contesta::case::{self, Folio, State};
 use contesta::flow::action::{Lockout, Message};
 use contesta::ids::CallKey;
@@ -127,6 +127,7 @@ pub fn record(key: &str, folios: Vec<String>) -> CallRecord {
             PathEntry { at_ms: 50, place: "beneleit.principal/contestar".into(), what: "enter".into() },
             PathEntry { at_ms: 5_120, place: "beneleit.principal/menu".into(), what: "key 1 → «bloqueo»".into() },
         ],
+        segments: vec![Segment { what: What::Talk, who: "ana".into(), at_ms: 9_000, ms: 61_000 }],
         ladder: "0\t<UDP\t192.0.2.20:5062\tINVITE sip:*2363@192.0.2.10\t1 INVITE\t\n".into(),
         media: LegReport {
             packets_received: 6_000,

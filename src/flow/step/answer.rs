@@ -39,7 +39,7 @@ impl StepKind for AnswerCall {
     fn handle(&self, (): &mut (), input: Input, _turn: &mut Turn<'_>) -> After {
         match input {
             Input::Deadline(_) => After::Leave(Leave::by("next")),
-            Input::Digit(_) | Input::Played | Input::Answered(_) | Input::Late => After::Stay,
+            Input::Digit(_) | Input::Played | Input::Answered(_) | Input::Late | Input::Transferred(_) => After::Stay,
         }
     }
 }

@@ -153,7 +153,7 @@ impl StepKind for Ask {
                     After::Stay
                 }
             },
-            Input::Digit(_) => After::Stay,
+            Input::Digit(_) | Input::Transferred(_) => After::Stay,
         }
     }
 }

@@ -146,7 +146,7 @@ impl StepKind for CaseStep {
                 turn.trace("the case store is late");
                 After::Leave(Leave::by("error"))
             }
-            Input::Digit(_) | Input::Played | Input::Deadline(_) => After::Stay,
+            Input::Digit(_) | Input::Transferred(_) | Input::Played | Input::Deadline(_) => After::Stay,
         }
     }
 }

@@ -179,7 +179,7 @@ impl StepKind for Collect {
                 turn.trace("no input");
                 self.fail(collecting, true, turn)
             }
-            Input::Answered(_) | Input::Late => After::Stay,
+            Input::Answered(_) | Input::Late | Input::Transferred(_) => After::Stay,
         }
     }
 

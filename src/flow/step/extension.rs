@@ -79,7 +79,7 @@ impl StepKind for Extension {
                 Match::Now(place) | Match::Longer(Some(place)) => self.choose(place, turn),
                 Match::Longer(None) | Match::None => default(dialled, turn),
             },
-            Input::Answered(_) | Input::Late => After::Stay,
+            Input::Answered(_) | Input::Late | Input::Transferred(_) => After::Stay,
         }
     }
 }

@@ -52,7 +52,7 @@ impl StepKind for Hangup {
     fn handle(&self, (): &mut (), input: Input, _turn: &mut Turn<'_>) -> After {
         match input {
             Input::Played => After::Leave(Leave::Finish(self.cause)),
-            Input::Digit(_) | Input::Answered(_) | Input::Late | Input::Deadline(_) => After::Stay,
+            Input::Digit(_) | Input::Answered(_) | Input::Late | Input::Transferred(_) | Input::Deadline(_) => After::Stay,
         }
     }
 

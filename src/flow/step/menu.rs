@@ -112,7 +112,7 @@ impl StepKind for Menu {
                 Match::Longer(None) | Match::None => self.fail(choosing, false, turn),
             },
             Input::Deadline(_) => self.fail(choosing, true, turn),
-            Input::Answered(_) | Input::Late => After::Stay,
+            Input::Answered(_) | Input::Late | Input::Transferred(_) => After::Stay,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::value::Value;
 
 mod validate;
 
-use super::action::Answer;
+use super::action::{Answer, Outcome};
 use super::reader::Reader;
 use super::source::{Body, Declared};
 use super::turn::{Turn, Why};
@@ -119,6 +119,8 @@ pub(crate) enum Input {
     Late,
     /// The step's own timer ran out.
     Deadline(Why),
+    /// The caller was with somebody, or could not be.
+    Transferred(Outcome),
 }
 
 /// What a step does when a call comes to it.
@@ -288,6 +290,7 @@ steps! {
     "notify" => notify::Notify,
     "call" => call::Call,
     "return" => r#return::Return,
+    "transfer" => transfer::Transfer,
     "goto" => goto::Goto,
     "tag" => tag::Tag,
     "wait" => wait::Wait,

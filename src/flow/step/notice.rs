@@ -107,7 +107,7 @@ impl StepKind for Notice {
                 None => After::LeaveTo(digit, self.note(true, turn)),
             },
             Input::Deadline(_) => self.leave(false, turn),
-            Input::Answered(_) | Input::Late => After::Stay,
+            Input::Answered(_) | Input::Late | Input::Transferred(_) => After::Stay,
         }
     }
 

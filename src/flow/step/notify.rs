@@ -120,7 +120,7 @@ impl StepKind for Notify {
                 turn.trace("the outbox is late");
                 After::Leave(Leave::by("error"))
             }
-            Input::Digit(_) | Input::Played | Input::Deadline(_) => self.choose(notifying, input, turn),
+            Input::Digit(_) | Input::Transferred(_) | Input::Played | Input::Deadline(_) => self.choose(notifying, input, turn),
         }
     }
 
@@ -152,7 +152,7 @@ impl Notify {
                 }
             }
             Input::Deadline(_) => turn.trace("no input"),
-            Input::Answered(_) | Input::Late => return After::Stay,
+            Input::Answered(_) | Input::Late | Input::Transferred(_) => return After::Stay,
         }
         turn.clear_typed();
         turn.clear_deadline();

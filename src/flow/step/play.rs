@@ -56,7 +56,7 @@ impl StepKind for Play {
                 turn.stop_playing();
                 After::LeaveTo(digit, Leave::by("next"))
             }
-            Input::Answered(_) | Input::Late | Input::Deadline(_) => After::Stay,
+            Input::Answered(_) | Input::Late | Input::Transferred(_) | Input::Deadline(_) => After::Stay,
         }
     }
 

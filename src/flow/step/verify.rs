@@ -170,6 +170,7 @@ impl StepKind for Verify {
                 turn.trace(format!("{} cannot answer: {reason}", last4.service));
                 After::Leave(Leave::by("unavailable"))
             }
+            Input::Transferred(_) => After::Stay,
             Input::Late => {
                 turn.trace(format!("{} is late", last4.service));
                 After::Leave(Leave::by("unavailable"))

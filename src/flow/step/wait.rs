@@ -41,7 +41,7 @@ impl StepKind for Wait {
     fn handle(&self, (): &mut (), input: Input, _turn: &mut Turn<'_>) -> After {
         match input {
             Input::Deadline(_) => After::Leave(Leave::by("next")),
-            Input::Digit(_) | Input::Played | Input::Answered(_) | Input::Late => After::Stay,
+            Input::Digit(_) | Input::Played | Input::Answered(_) | Input::Late | Input::Transferred(_) => After::Stay,
         }
     }
 }

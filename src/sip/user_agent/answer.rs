@@ -133,6 +133,9 @@ impl UserAgent {
                 writer.text("Require", OPTION_TAG);
             }
         }
+        // There is no session before the INVITE is answered, whatever an UPDATE says: nothing ends it, and nobody could send BYE.
+        let established = !matches!(leg.stage, Stage::Incoming);
+        let agreed = agreed.filter(|_| established);
         leg.session = agreed.map(|agreed| Box::new(SessionTimer::new(now, agreed, Refresher::Uas)));
     }
 

@@ -41,8 +41,8 @@ use crate::sip::timers::{Owner, Timers};
 use crate::sip::transaction::Timing;
 use crate::sip::transport::{Flow, Listener, Listeners, Peer, Transport};
 
-use leg::Leg;
-use transactions::{Clients, Servers};
+use leg::{Leg, Stage};
+use transactions::{ClientMachine, Clients, Servers};
 
 pub use outside::{Outside, OutsideId};
 pub use seen::{Seen, What};
@@ -267,7 +267,35 @@ impl UserAgent {
     /// Sends an INVITE and returns its new leg. A target or From that is no SIP URI ends the leg with
     /// `RemoteRefused(400)` and sends nothing.
     pub fn invite(&mut self, now: Instant, invite: Invite, out: &mut Vec<Action>) -> LegId {
-        self.originate(now, &invite, out)
+        let leg = self.reserve_leg();
+        self.originate(now, leg, &invite, out);
+        leg
+    }
+
+    /// A name for a leg that is to be: its socket is bound before its offer can be written.
+    pub fn reserve_leg(&mut self) -> LegId {
+        let leg = LegId(self.next_leg);
+        self.next_leg += 1;
+        leg
+    }
+
+    /// Sends an INVITE as [`invite`](Self::invite) does, for a leg that was reserved.
+    pub fn invite_as(&mut self, now: Instant, leg: LegId, invite: &Invite, out: &mut Vec<Action>) {
+        self.originate(now, leg, invite, out);
+    }
+
+    /// The Call-ID of a leg, in whatever stage.
+    #[must_use]
+    pub fn call_id(&self, leg: LegId) -> Option<&[u8]> {
+        let leg = self.legs.get(&leg)?;
+        match (&leg.dialog, &leg.stage) {
+            (Some(dialog), _) => Some(dialog.call_id()),
+            (None, Stage::Outgoing(outgoing)) => match &self.clients.get(&outgoing.client)?.machine {
+                ClientMachine::Invite(_, ours) => Some(&ours.call_id),
+                ClientMachine::Reinvite(..) | ClientMachine::Other(..) => None,
+            },
+            (None, Stage::Incoming | Stage::Established | Stage::Ending) => None,
+        }
     }
 
     /// From here on each new INVITE, and each OPTIONS outside a dialog, gets 503 with this Retry-After, in seconds; calls in
@@ -295,9 +323,7 @@ impl UserAgent {
     }
 
     fn new_leg(&mut self) -> (LegId, LocalTag) {
-        let leg = LegId(self.next_leg);
-        self.next_leg += 1;
-        (leg, LocalTag(self.ids.next_u64()))
+        (self.reserve_leg(), LocalTag(self.ids.next_u64()))
     }
 
     fn insert_leg(&mut self, id: LegId, leg: Leg) {

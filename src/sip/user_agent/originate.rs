@@ -29,13 +29,12 @@ const FIRST_CSEQ: u32 = 1;
 const CALL_ID_LENGTH: usize = 24;
 
 impl UserAgent {
-    pub(super) fn originate(&mut self, now: Instant, invite: &Invite, out: &mut Vec<Action>) -> LegId {
-        let (id, tag) = self.new_leg();
+    pub(super) fn originate(&mut self, now: Instant, id: LegId, invite: &Invite, out: &mut Vec<Action>) {
+        let tag = LocalTag(self.ids.next_u64());
         let readable = Uri::parse(invite.target.as_bytes()).is_ok_and(|uri| uri.host.is_some())
             && Uri::parse(invite.from.as_bytes()).is_ok();
         if !readable {
-            out.push(Action::Event(Event::Ended { leg: id, cause: EndCause::RemoteRefused(400) }));
-            return id;
+            return out.push(Action::Event(Event::Ended { leg: id, cause: EndCause::RemoteRefused(400) }));
         }
         let originated = Originated {
             target: invite.target.as_bytes().into(),
@@ -51,7 +50,6 @@ impl UserAgent {
         let client = self.send_invite(now, id, originated, invite.destination, out);
         let stage = Stage::Outgoing(Outgoing { client, hangup: None, cancelled_until: None, early: Vec::new() });
         self.insert_leg(id, Leg::new(tag, stage, None));
-        id
     }
 
     /// Sends an INVITE that makes a dialog.

@@ -1,0 +1,82 @@
+//! Where somebody is reached whom a call is led to: from a [`Callee`] to the INVITEs that are to be sent. Nothing is dialled from here but
+//! what is declared: an agent's phones are where the registrar says.
+
+use std::net::IpAddr;
+
+use super::Exchange;
+use crate::call::Way;
+use crate::flow::Callee;
+use crate::sip::{Peer, Rejection};
+
+/// Whose call somebody is looked for.
+pub(super) struct Asker<'a> {
+    /// The operator that the call is served for.
+    pub operator: &'a str,
+    /// The caller's number; empty when anonymous.
+    pub caller: &'a str,
+}
+
+/// Most places that one callee is called at, whatever the registrar knows.
+const WAYS_MAX: usize = 16;
+
+impl Exchange {
+    /// The ways to somebody, each with its leg; all of them are called at once. Otherwise the status that says why there is none.
+    pub(super) fn ways_to(&mut self, to: &Callee, asker: &Asker<'_>) -> Result<Vec<Way>, Rejection> {
+        if self.draining {
+            return Err(nowhere(503, "no calls are placed while the engine stops"));
+        }
+        match to {
+            Callee::Agent(user) => self.ways_to_agent(user, asker),
+        }
+    }
+
+    /// Every phone that is registered for this agent of the operator's.
+    fn ways_to_agent(&mut self, user: &str, asker: &Asker<'_>) -> Result<Vec<Way>, Rejection> {
+        let registrar = self.user_agent.registrar();
+        let account = registrar.and_then(|registrar| registrar.accounts().get(user));
+        if account.is_none_or(|account| account.operator != asker.operator) {
+            return Err(nowhere(404, &format!("{} has no agent «{user}»", asker.operator)));
+        }
+        let targets = registrar.map(|registrar| registrar.targets(user)).unwrap_or_default();
+        if targets.is_empty() {
+            return Err(nowhere(480, &format!("no phone of {user} is registered")));
+        }
+        let targets = targets.into_iter().take(WAYS_MAX);
+        Ok(targets
+            .map(|target| {
+                let from = self.caller_uri(asker.caller, &target.peer);
+                let terms = self.snapshot.terms(target.peer.address);
+                Way { leg: self.user_agent.reserve_leg(), target: target.uri, peer: target.peer, from, terms }
+            })
+            .collect())
+    }
+
+    /// The caller as a callee at `peer` sees them.
+    fn caller_uri(&self, caller: &str, peer: &Peer) -> String {
+        if caller.is_empty() {
+            // RFC 3323 §4.1.1.3.
+            return "sip:anonymous@anonymous.invalid".to_owned();
+        }
+        let host = match self.user_agent.listeners().advertised_to(peer).ip() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        };
+        format!("sip:{}@{host}", escaped(caller))
+    }
+}
+
+/// A user part: what RFC 3261 §25.1 lets stand there as it is, and the rest percent-encoded.
+fn escaped(user: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.!~*'()&=+$,;?/".contains(c);
+    user.chars().filter(char::is_ascii).fold(String::new(), |mut text, c| {
+        match plain(c) {
+            true => text.push(c),
+            false => text.push_str(&format!("%{:02X}", u32::from(c))),
+        }
+        text
+    })
+}
+
+fn nowhere(status: u16, why: &str) -> Rejection {
+    Rejection { status, retry_after: None, warning: Some(why.to_owned()) }
+}
