@@ -5,6 +5,8 @@
     reason = "tests of the whole program read files and start processes"
 )]
 
+#[path = "wire/capture.rs"]
+mod capture;
 mod support;
 
 use std::io::{BufRead, BufReader};

@@ -15,6 +15,7 @@ use tracing::info;
 
 use crate::call;
 use crate::config::Config;
+use crate::edge::capture::{Capture, Switch};
 use crate::edge::config_file::{self, Overrides};
 use crate::edge::descriptors;
 use crate::edge::inbox::{Sender, inbox};
@@ -60,6 +61,9 @@ pub struct Args {
     /// The folder of prompt audio.
     #[arg(long)]
     pub prompts: Option<PathBuf>,
+    /// Capture SIP to this pcap file, passwords, keys and digits masked.
+    #[arg(long, value_name = "FILE")]
+    pub capture: Option<PathBuf>,
     /// Print one JSON line when ready, in place of the words.
     #[arg(long)]
     pub json: bool,
@@ -79,7 +83,9 @@ const LAST_RECORDS: Duration = Duration::from_secs(10);
 /// # Errors
 /// Settings, flows or prompts have faults; the port is taken; the store cannot be opened.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let config = Arc::new(settings(&args)?);
+    let mut config = settings(&args)?;
+    config.capture.pcap = args.capture.clone().or(config.capture.pcap);
+    let config = Arc::new(config);
     logging::start(&config.log)?;
     if let Err(error) = descriptors::lift_limit() {
         tracing::warn!(%error, "the limit on open files stays as it is: each call needs one");
@@ -96,6 +102,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
+    let capture = Capture::start(&config.capture)?;
+    turn_on_signal(&runtime, capture.as_ref().map(Capture::switch));
     let key = secret_key::read_or_make(&config.secret_key())?;
     let store = runtime.block_on(open_store(&config, &key, &operators))?;
 
@@ -153,6 +161,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         requests: Arc::new(Semaphore::new(signalling::REQUESTS_MAX)),
         writing,
         drain,
+        capture,
     };
     stop_on_signals(&runtime, sender);
     say_ready(&args, &bound, &listeners, certificate.as_ref(), &published);
@@ -194,7 +203,7 @@ const SPARE_DIALOGS: usize = 1_000;
 
 /// The file's settings with the command line's over them.
 fn settings(args: &Args) -> anyhow::Result<Config> {
-    let Args { config, sip, data, flows, prompts, json: _ } = args;
+    let Args { config, sip, data, flows, prompts, .. } = args;
     let (data, flows, prompts) = (data.clone(), flows.clone(), prompts.clone());
     config_file::settings(config.as_deref(), &Overrides { sip: *sip, data, database: None, flows, prompts })
 }
@@ -275,6 +284,23 @@ fn look_on_hang_up(runtime: &tokio::runtime::Runtime, certificate: tls::Certific
     runtime.spawn(async move {
         while hang_up.recv().await.is_some() {
             certificate.look();
+        }
+    });
+}
+
+/// SIGUSR1: the capture goes on, or stops.
+fn turn_on_signal(runtime: &tokio::runtime::Runtime, switch: Option<Switch>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let entered = runtime.enter();
+    let turn = signal(SignalKind::user_defined1());
+    drop(entered);
+    let Ok(mut turn) = turn else { return tracing::warn!("SIGUSR1 cannot be caught") };
+    runtime.spawn(async move {
+        while turn.recv().await.is_some() {
+            match &switch {
+                Some(switch) => switch.turn(),
+                None => tracing::warn!("nothing captures SIP: contesta.toml has neither pcap nor hep in [capture]"),
+            }
         }
     });
 }

@@ -1,12 +1,12 @@
 //! Reads `contesta.toml` over the defaults, all faults at once.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Config, Digest, LogFormat, Network, NoStore, sip, trunk};
+use super::{Capture, Config, Digest, LogFormat, Network, NoStore, sip, trunk};
 use crate::document::{self, Fields, Place};
 use crate::fault::{Fault, SourceFile};
 
@@ -37,6 +37,7 @@ pub fn load(source: &SourceFile) -> Result<Config, Vec<Fault>> {
             config.media.workers = workers.and_then(|workers| NonZeroUsize::new(usize::try_from(workers).ok()?));
         });
         section(&mut fields, "log", &mut faults, |fields, faults| log(fields, &mut config, faults));
+        section(&mut fields, "capture", &mut faults, |fields, faults| capture(fields, &mut config.capture, faults));
         if let Some(place) = fields.optional("trunks") {
             config.trunks = trunk::read(place, &mut faults);
         }
@@ -83,6 +84,24 @@ fn registrar(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Faul
     if let Some(place) = fields.optional("sources") {
         config.registrar.sources = networks(place, faults);
     }
+}
+
+fn capture(fields: &mut Fields<'_>, capture: &mut Capture, faults: &mut Vec<Fault>) {
+    set(&mut capture.on, fields.flag("on", faults));
+    capture.pcap = fields.text("pcap", faults).map(PathBuf::from);
+    set(&mut capture.megabytes, count(fields, "megabytes", 1..=4_000, faults));
+    set(&mut capture.files, count(fields, "files", 1..=100, faults));
+    if let Some(place) = fields.optional("hep")
+        && let Some(text) = place.text(faults)
+    {
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.port() != 0 && !address.ip().is_unspecified() => capture.hep = Some(address),
+            Ok(_) | Err(_) => {
+                faults.push(place.fault("an address and a port, like 192.0.2.30:9060 or [2001:db8::30]:9060"))
+            }
+        }
+    }
+    set(&mut capture.hep_id, count(fields, "hep_id", 0..=u32::MAX.into(), faults));
 }
 
 fn guard(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) {
@@ -266,12 +285,13 @@ mod tests {
             media: config.media.clone(),
             guard: super::super::Guard { calls: config.guard.calls, ..Config::default().guard },
             key: config.key.clone(),
+            capture: Capture { pcap: config.capture.pcap.clone(), hep: config.capture.hep, ..Capture::default() },
             sip: super::super::Sip { advertised: config.sip.advertised, ..super::super::Sip::default() },
             ..Config::default()
         };
         assert_eq!(config, expected);
         assert!(config.sip.advertised.is_some() && config.rtp.address.is_some() && config.media.workers.is_some());
-        assert!(config.guard.calls.is_some());
+        assert!(config.guard.calls.is_some() && config.capture.pcap.is_some() && config.capture.hep.is_some());
         assert_eq!(config.key, Some(Config::default().secret_key()));
     }
 
@@ -284,6 +304,7 @@ mod tests {
              [rtp]\nports = [30000, 30100]\nsilence = '20s'\n[paths]\ndata = '/var/lib/contesta'\n[limits]\ncalls = 10\ndrain = '0s'\n\
              [[trunks]]\nname = 'carrier'\nsources = ['198.51.100.0/24']\ncalled_from = 'to'\naudio = 'shared'\n\
              codecs = ['opus', 'pcma']\nsrtp = 'required'\n\
+             [capture]\non = false\npcap = 'sip.pcap'\nmegabytes = 9\nfiles = 2\nhep = '[::1]:9060'\nhep_id = 7\n\
              [[trunks]]\nname = 'office'\nsources = ['10.0.0.0/8']\nadvertised = '10.0.0.5'\n",
         )
         .unwrap();
@@ -292,6 +313,10 @@ mod tests {
         let registrar = &config.registrar;
         assert_eq!((registrar.realm.as_str(), registrar.digest, registrar.contacts), ("call.example", Digest::Both, 2));
         assert_eq!((registrar.max_expires.as_secs(), registrar.sources.len()), (3_600, 1));
+        let Capture { on, pcap, megabytes, files, hep, hep_id } = &config.capture;
+        assert!(!on);
+        assert_eq!((pcap.as_deref(), *megabytes, *files, *hep_id), (Some(std::path::Path::new("sip.pcap")), 9, 2, 7));
+        assert_eq!(hep.map(|hep| hep.to_string()).as_deref(), Some("[::1]:9060"));
         let guard = &config.guard;
         assert_eq!((guard.rate, guard.users, guard.calls, guard.block.as_secs()), (3, 4, Some(7), 3_600));
         assert_eq!(config.store, StoreUrl::Sqlite("/var/lib/contesta/contesta.db".into()));

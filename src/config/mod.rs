@@ -4,7 +4,7 @@
 //! lies in `flows/`, not here.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -48,6 +48,8 @@ pub struct Config {
     pub trunks: Vec<Trunk>,
     /// `[log]`
     pub log: Log,
+    /// `[capture]`
+    pub capture: Capture,
 }
 
 /// What agents' phones are granted; the phones themselves are in `flows/<operator>/agents.toml`.
@@ -155,6 +157,29 @@ pub struct Log {
     pub format: LogFormat,
 }
 
+/// Where SIP messages are captured to, masked; nowhere by default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// From the start, or only once SIGUSR1 turns it on.
+    pub on: bool,
+    /// The pcap file; the ones before it are beside it, numbered.
+    pub pcap: Option<PathBuf>,
+    /// A file longer than so many million bytes is followed by another one.
+    pub megabytes: u32,
+    /// So many files at most.
+    pub files: u32,
+    /// Where Homer listens for HEPv3 over UDP.
+    pub hep: Option<SocketAddr>,
+    /// Who we are to Homer (its capture agent's id).
+    pub hep_id: u32,
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self { on: true, pcap: None, megabytes: 50, files: 4, hep: None, hep_id: 2_001 }
+    }
+}
+
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -226,6 +251,7 @@ impl Default for Config {
             media: Media { workers: None },
             trunks: vec![Trunk::named("any", vec![Network::ANY_V4, Network::ANY_V6])],
             log: Log { filter: "info".to_owned(), format: LogFormat::Text },
+            capture: Capture::default(),
         }
     }
 }

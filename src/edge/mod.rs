@@ -3,6 +3,7 @@
 //! [`signalling`] is the one loop; media workers own the legs; tokio runs what may wait for a database.
 
 pub mod batch;
+pub mod capture;
 pub mod clock;
 pub mod config_file;
 pub mod descriptors;

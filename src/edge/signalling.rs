@@ -12,6 +12,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::call::CallRecord;
 use crate::config::Config;
+use crate::edge::capture::Capture;
 use crate::edge::clock;
 use crate::edge::inbox::{Inbox, Sender};
 use crate::edge::leg_media::{LegMedia, Lost};
@@ -29,6 +30,7 @@ use crate::ids::{Ids, LegId};
 use crate::media::{self, RecordingReport};
 use crate::now::Now;
 use crate::service::Services;
+use crate::sip::ladder::Direction;
 use crate::sip::locate::Question;
 use crate::sip::{Flow, Listeners, Peer, Transport};
 use crate::store::{RegistrationChange, Store};
@@ -101,6 +103,8 @@ pub struct Signalling {
     pub writing: tokio::sync::mpsc::Sender<Infallible>,
     /// How the engine stops.
     pub drain: Drain,
+    /// Takes what crosses the wire, where that is asked for.
+    pub capture: Option<Capture>,
 }
 
 /// Where the engine is in its life.
@@ -238,6 +242,9 @@ impl Signalling {
         if let Input::Media(leg, media::Event::Closed(_)) = &input {
             self.legs.closed(*leg);
         }
+        if let Input::Message { source, bytes } = &input {
+            self.capture(now, Direction::In, source, bytes);
+        }
         self.exchange.handle(now, input, outputs);
         self.carry_out(now, outputs);
     }
@@ -249,6 +256,7 @@ impl Signalling {
             for output in outputs.drain(..) {
                 match output {
                     Output::Send { destination, bytes } => {
+                        self.capture(now, Direction::Out, &destination, &bytes);
                         if let Some(arrival) = self.send(destination, bytes) {
                             self.exchange.handle(now, input_of(arrival), &mut next);
                         }
@@ -328,6 +336,12 @@ impl Signalling {
             let answer = resolver.ask(&question).await;
             sender.send(Message::Input(Input::LookedUp { question, answer }));
         });
+    }
+
+    fn capture(&mut self, now: Now, direction: Direction, far: &Peer, message: &Bytes) {
+        if let Some(capture) = &mut self.capture {
+            capture.take(now.wall, direction, far, self.listeners.advertised_to(far), message);
+        }
     }
 
     /// Sends a message by the way it should go. What no connection takes comes back.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use contesta::call::{self, Tenant};
 use contesta::config;
 use contesta::dtmf::{Digit, Road};
-use contesta::exchange::{Exchange, Input, Limits, Output, Snapshot, accounts};
+use contesta::exchange::{Exchange, Input, Limits, Output, Snapshot, Why, accounts};
 use contesta::fault::SourceFile;
 use contesta::flow::{self, Answer, RequestId};
 use contesta::ids::{Ids, LegId, PlayId};
@@ -514,6 +514,8 @@ impl<'a> Story<'a> {
         assert_eq!(self.legs.len(), 0, "legs are left");
         // Registrations end at their own time.
         self.advance(Duration::from_secs(1_800));
-        assert_eq!(self.exchange.poll_timeout(), None, "timers are left");
+        // Where gateways are is looked up for as long as the engine stands: calls that go on may need one.
+        let left = self.exchange.poll_timeout().filter(|(_, why)| *why != Why::Trunk);
+        assert_eq!(left, None, "timers are left");
     }
 }

@@ -4,6 +4,9 @@ use bytes::Bytes;
 use contesta::sip::envelope::{Envelope, ResponseEnvelope};
 use contesta::sip::framing::{Frame, Framer};
 use contesta::sip::header::Name;
+use contesta::sip::header::auth_parameters::read_digest;
+use contesta::sip::header::content_type::ContentType;
+use contesta::sip::masking::masked;
 use contesta::sip::message::{HEADERS_MAX, MESSAGE_SIZE_MAX, Message, StartLine};
 
 use super::lies_in;
@@ -12,6 +15,7 @@ use super::lies_in;
 pub fn run(data: &[u8]) {
     datagram(data);
     stream(data);
+    capture(data);
 }
 
 /// A message's parts lie in it, in their bounds; one that is well formed has what every request has; and what was read once is
@@ -58,6 +62,34 @@ fn stream(data: &[u8]) {
             let says = message.value(Name::ContentLength).is_some() || message.fault().is_some();
             assert!(says, "a message of a stream says how long it is");
         }
+    }
+}
+
+/// What is captured is the same message, as long as it was; of a body that is no description, which may be a key that was pressed, nothing is
+/// left but the status that a transfer reports, and of a proof no answer to a challenge.
+fn capture(data: &[u8]) {
+    let shown = masked(data);
+    assert_eq!(shown.len(), data.len());
+    let (was, is) = (Message::scan(Bytes::copy_from_slice(data)), Message::scan(Bytes::from(shown)));
+    let (Some(was), Some(is)) = (was, is) else { return };
+    // Stars may mend a header that was broken.
+    if was.fault().is_some() {
+        return;
+    }
+    assert_eq!((was.body().len(), None), (is.body().len(), is.fault()));
+    let kind = was.value(Name::ContentType).and_then(|value| ContentType::parse(value).ok());
+    let kind = kind.map(|kind| kind.essence()).unwrap_or_default().to_ascii_lowercase();
+    let hidden = |text: &[u8]| text.iter().all(|byte| matches!(byte, b'*' | b'\r' | b'\n' | b' ' | b'\t'));
+    let body = is.body();
+    match kind.as_str() {
+        "application/sdp" => {}
+        "message/sipfrag" => assert!(hidden(&body) || body.starts_with(b"SIP/2.0 ")),
+        _ => assert!(hidden(&body), "{kind}"),
+    }
+    for value in is.values(Name::Authorization) {
+        let _read = read_digest(value, |name, value| {
+            assert!(!name.eq_ignore_ascii_case(b"response") || hidden(value), "a proof is shown");
+        });
     }
 }
 
