@@ -94,5 +94,7 @@ mod registration;
 mod session;
 #[path = "exchange/shared_audio.rs"]
 mod shared_audio;
+#[path = "exchange/transfers.rs"]
+mod transfers;
 #[path = "exchange/trunks.rs"]
 mod trunks;

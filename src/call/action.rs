@@ -52,8 +52,26 @@ pub enum Event {
     PickedUp(Bytes),
     /// Where somebody is reached ([`Action::Find`]), or why not.
     Found(Result<Vec<Way>, Rejection>),
+    /// A leg's far end wants the call led elsewhere (REFER), and may ask for that.
+    Referred(Led),
     /// The engine stops: end the call in order.
     ShutDown,
+}
+
+/// Where a REFER leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Led {
+    /// To somebody, who is called.
+    Callee(Callee),
+    /// To a flow of the operator, behind this number.
+    Flow {
+        /// Flow id.
+        flow: String,
+        /// The number as it is published.
+        number: String,
+    },
+    /// Nowhere, for this reason.
+    Nowhere(Rejection),
 }
 
 /// One place that somebody is called at. Its leg has no socket yet.
@@ -119,6 +137,12 @@ pub enum Action {
     Invite(Box<Invite>),
     /// Join the leg's audio to that of others, or take it away.
     Switch(Switch),
+    /// Take the leg's REFER up: 202, and the report of 100.
+    AcceptReferral,
+    /// Refuse it.
+    RefuseReferral(u16),
+    /// Report what came of it; also behind the leg's end.
+    ReportReferral(u16),
     /// Press a key on the leg for so long.
     Press(Digit, Duration),
     /// Ask the outside; exactly one `Answered` follows.

@@ -24,7 +24,7 @@ use crate::media::{self, Role, Switch};
 use crate::now::Now;
 use crate::sip::{EndCause, Invite, Rejection};
 
-use super::action::Way;
+use super::action::{Led, Way};
 use super::leg::{Leg, Part};
 use super::timeline::What;
 use super::{Action, Call, Event, Stage, describe, sounds};
@@ -48,6 +48,8 @@ struct Seek {
     /// The best of the refusals so far.
     refusal: Option<u16>,
     rings: bool,
+    /// The leg whose REFER asked for it, which is told what comes of it.
+    referrer: Option<LegId>,
 }
 
 /// A place that is called.
@@ -67,6 +69,9 @@ struct Party {
     /// It hears music, because the caller's end holds the call.
     waits: bool,
 }
+
+/// How long somebody may ring whom a REFER names.
+const RING_REFERRED: Duration = Duration::from_secs(30);
 
 /// How long a press that is passed on lasts: nobody knows yet how long the key will be down.
 const PASSED_KEY: Duration = Duration::from_millis(100);
@@ -108,7 +113,11 @@ impl Company {
 
     /// Hangs everybody up.
     pub(super) fn dismiss_all(&mut self, reason: &'static str, out: &mut Vec<Action>) {
-        let forks = self.seek.take().map(|seek| seek.forks).unwrap_or_default();
+        let seek = self.seek.take();
+        // Nobody is left to be led anywhere.
+        let referrer = seek.as_ref().and_then(|seek| seek.referrer);
+        out.extend(referrer.map(|referrer| Action::at(referrer, Action::ReportReferral(487))));
+        let forks = seek.map(|seek| seek.forks).unwrap_or_default();
         let legs = forks.into_iter().map(|fork| fork.leg).chain(self.party.take().map(|party| party.leg));
         legs.for_each(|leg| self.dismiss(leg, reason, out));
     }
@@ -117,9 +126,20 @@ impl Company {
 impl Call {
     /// Calls somebody for the caller.
     pub(super) fn seek(&mut self, now: Now, to: Callee, ring: Duration, out: &mut Vec<Action>) {
+        self.seek_for(now, to, ring, None, out);
+    }
+
+    /// The same, where a leg's REFER may have asked for it.
+    fn seek_for(&mut self, now: Now, to: Callee, ring: Duration, referrer: Option<LegId>, out: &mut Vec<Action>) {
         let company = self.company.get_or_insert_default();
-        company.seek =
-            Some(Seek { to: to.clone(), until: now.instant + ring, forks: Vec::new(), refusal: None, rings: false });
+        company.seek = Some(Seek {
+            to: to.clone(),
+            until: now.instant + ring,
+            forks: Vec::new(),
+            refusal: None,
+            rings: false,
+            referrer,
+        });
         self.tell_timeline(now, What::Ring, &to);
         out.push(Action::Find(to));
     }
@@ -246,6 +266,7 @@ impl Call {
             | Event::Answered(..)
             | Event::Found(_)
             | Event::ShutDown => {}
+            Event::Referred(led) => self.referred(now, id, led, out),
         }
     }
 
@@ -280,10 +301,11 @@ impl Call {
         if std::mem::replace(&mut seek.rings, true) {
             return;
         }
-        let to = seek.to.clone();
+        let (to, referrer) = (seek.to.clone(), seek.referrer);
         if !answered {
             out.push(Action::Ring);
         }
+        out.extend(referrer.map(|referrer| Action::at(referrer, Action::ReportReferral(180))));
         self.note(now, "sip", format!("{to} rings ({status})"));
     }
 
@@ -305,7 +327,12 @@ impl Call {
             None => return company.dismiss(leg, "no offer was made", out),
         };
         let who = seek.to.clone();
-        let losers = company.seek.take().map(|seek| seek.forks).unwrap_or_default();
+        let (referrer, losers) = company.seek.take().map(|seek| (seek.referrer, seek.forks)).unwrap_or_default();
+        out.extend(referrer.map(|referrer| Action::at(referrer, Action::ReportReferral(200))));
+        if let Some(former) = company.party.take() {
+            company.dismiss(former.leg, "transferred", out);
+        }
+        company.caller_waits = false;
         losers.into_iter().for_each(|loser| company.dismiss(loser.leg, "answered elsewhere", out));
         leg.media = Part::Running;
         let settings = leg.settings(now, &negotiated, true, self.limits.silent_after);
@@ -475,6 +502,16 @@ impl Call {
         if self.record.answered.is_some() {
             out.push(Action::Switch(Switch::Music(None)));
         }
+        if let Some(referrer) = seek.referrer {
+            out.push(Action::at(referrer, Action::ReportReferral(status)));
+            if self.party().is_some() {
+                // Pain 11: whoever wanted to be rid of the caller has them back.
+                self.note(now, "call", "the caller goes back to whom they were with");
+                return self.join(now, out);
+            }
+        }
+        // Nobody is left whom the flow had led them to.
+        let outcome = if seek.referrer.is_some() { Outcome::Failed } else { outcome };
         self.conclude(now, outcome, status, out);
     }
 
@@ -482,11 +519,72 @@ impl Call {
     pub(super) fn part(&mut self, now: Now, reason: &'static str, out: &mut Vec<Action>) {
         let Some(company) = self.company.as_deref_mut() else { return };
         let Some(party) = company.party.take() else { return };
-        company.caller_waits = false;
         company.dismiss(party.leg, reason, out);
-        out.push(Action::Switch(Switch::Leave));
         info!(who = %party.who, "no longer bridged");
+        if company.seek.is_some() {
+            // Whoever led the caller elsewhere is gone before anybody has answered there: the caller stays.
+            return self.note(now, "call", format!("{} is gone; the caller waits", party.who));
+        }
+        company.caller_waits = false;
+        out.push(Action::Switch(Switch::Leave));
         self.conclude(now, Outcome::Done, 200, out);
+    }
+
+    /// One of both ends wants the other one led elsewhere. Whatever it does from here on, the other one is kept.
+    pub(super) fn referred(&mut self, now: Now, id: LegId, led: Led, out: &mut Vec<Action>) {
+        let is_caller = id == self.caller.id;
+        let is_party = self.party().is_some_and(|party| is_caller || party.leg.id == id);
+        let is_free = self.seek_if_open().is_none() && matches!(self.stage, Stage::InFlow { .. });
+        if !is_party || !is_free {
+            return out.push(Action::at(id, Action::RefuseReferral(603)));
+        }
+        if let Led::Nowhere(why) = led {
+            self.note(now, "call", format!("REFER: {}", why.warning.unwrap_or_default()));
+            out.push(Action::at(id, Action::AcceptReferral));
+            return out.push(Action::at(id, Action::ReportReferral(why.status)));
+        }
+        if is_caller {
+            self.change_sides(now);
+        }
+        let Some(company) = self.company.as_deref_mut() else { return };
+        let Some(party) = &mut company.party else { return };
+        (company.caller_waits, party.waits) = (false, false);
+        let who = party.who.clone();
+        out.push(Action::at(id, Action::AcceptReferral));
+        out.push(Action::Switch(Switch::Leave));
+        out.push(Action::at(id, Action::Switch(Switch::Leave)));
+        match led {
+            Led::Callee(to) => {
+                self.note(now, "call", format!("{who} leads the caller to {to}"));
+                self.seek_for(now, to, RING_REFERRED, Some(id), out);
+            }
+            Led::Flow { flow, number } => {
+                self.note(now, "call", format!("{who} leads the caller to {number}"));
+                out.push(Action::at(id, Action::ReportReferral(200)));
+                if let Some(party) = company_party(&mut self.company)
+                    && let Some(company) = &mut self.company
+                {
+                    company.dismiss(party.leg, "transferred", out);
+                }
+                self.timeline.begin(self.elapsed_ms(now), What::Ivr, "");
+                self.begin_flow(now, &flow, number, out);
+            }
+            Led::Nowhere(_) => {}
+        }
+    }
+
+    /// The caller leads the other side elsewhere and leaves: from here on the other side is the one whom the call is for.
+    fn change_sides(&mut self, now: Now) {
+        let caller = Callee::Agent(self.record.caller.clone());
+        let Some(company) = self.company.as_deref_mut() else { return };
+        let Some(party) = &mut company.party else { return };
+        std::mem::swap(&mut self.caller, &mut party.leg);
+        let held = std::mem::replace(&mut party.held, self.playback.held_since());
+        self.playback.change_sides(held);
+        party.who = caller;
+        // What the flow had to say was for the one who leaves.
+        (self.session, self.flow) = (None, Part::Over);
+        self.note(now, "call", "the caller leaves the call to the other side");
     }
 
     /// The caller is alone again: the flow goes on, or the call without one ends.
@@ -527,6 +625,10 @@ impl Call {
     fn tell_timeline(&mut self, now: Now, what: What, who: &Callee) {
         self.timeline.begin(self.elapsed_ms(now), what, &who.to_string());
     }
+}
+
+fn company_party(company: &mut Option<Box<Company>>) -> Option<Party> {
+    company.as_mut()?.party.take()
 }
 
 /// Whether keys reach a leg's far end as telephone events.

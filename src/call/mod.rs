@@ -42,7 +42,7 @@ mod sounds;
 pub mod tenant;
 pub mod timeline;
 
-pub use action::{Action, Event, Way};
+pub use action::{Action, Event, Led, Way};
 pub use record::{CallRecord, PathEntry};
 pub use tenant::Tenant;
 pub use timeline::{Segment, What};
@@ -337,6 +337,7 @@ impl Call {
                 self.tell_flow(now, flow::Event::Answered(id, answer), out);
             }
             Event::Found(found) => self.found(now, found, out),
+            Event::Referred(led) => self.referred(now, self.caller.id, led, out),
             // The caller called us.
             Event::Ringing(..) | Event::PickedUp(_) => {}
             Event::ShutDown => self.hang_up(now, "the engine stops", out),
@@ -510,6 +511,22 @@ impl Call {
             return self.seek(now, callee, RING, out);
         }
         self.flow = Part::Running;
+        self.tell_flow(now, flow::Event::Start, out);
+    }
+
+    /// The call goes on in another flow of the operator.
+    fn begin_flow(&mut self, now: Now, flow: &str, number: String, out: &mut Vec<Action>) {
+        let facts = CallFacts {
+            key: self.record.key.clone(),
+            caller: Some(self.record.caller.clone()).filter(|caller| !caller.is_empty()),
+            called: number,
+            extension: None,
+            began: self.began,
+        };
+        let session = Session::new(self.tenant.flows.clone(), self.tenant.operator.clone(), flow, facts);
+        let Some(mut session) = session else { return self.hang_up(now, "the flow does not exist", out) };
+        session.begin_at(now);
+        (self.session, self.flow) = (Some(session), Part::Running);
         self.tell_flow(now, flow::Event::Start, out);
     }
 

@@ -72,6 +72,11 @@ impl Playback {
         Some((since, again))
     }
 
+    /// Another far end takes the place of this one; it holds the call since then, or does not.
+    pub(super) fn change_sides(&mut self, held: Option<Instant>) {
+        *self = Self { playing: None, held };
+    }
+
     /// Since when the far end holds the call.
     pub(super) fn held_since(&self) -> Option<Instant> {
         self.held

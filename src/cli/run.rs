@@ -122,7 +122,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let calls = usize::try_from(config.limits.calls).unwrap_or(usize::MAX / 2);
     let expires = config.sip.session.map(|session| u32::try_from(session.as_secs()).unwrap_or(u32::MAX));
     let session = session_timer::Policy { expires, ..session_timer::Policy::default() };
-    let settings = Settings { max_dialogs: calls + SPARE_DIALOGS, session, ..Settings::at(listeners.clone()) };
+    let settings =
+        Settings { max_dialogs: calls + SPARE_DIALOGS, session, transfers: true, ..Settings::at(listeners.clone()) };
     let registered = runtime.block_on(registered_before(&store));
     let registrar = start_registrar(&config, &operators, registered)?;
     let user_agent = UserAgent::new(settings, entropy::ids()?).with_registrar(registrar);

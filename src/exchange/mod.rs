@@ -12,14 +12,15 @@ use std::time::Instant;
 use bytes::Bytes;
 use tracing::{Span, debug, error, info, info_span, warn};
 
-use crate::call::{self, Call, Destination, Invited};
+use crate::call::{self, Call, Destination, Invited, Led, Tenant};
 use crate::flow::Callee;
 use crate::ids::{Ids, LegId};
 use crate::media::LegSettings;
 use crate::now::Now;
 use crate::sip::ladder::{Direction, Glance, Ladder};
 use crate::sip::registrar::{Registrar, Registration, Report};
-use crate::sip::{self, Flow, Invitation, Peer, Rejection, UserAgent};
+use crate::sip::uri::Uri;
+use crate::sip::{self, Flow, Invitation, Peer, Referral, Rejection, UserAgent};
 
 pub mod accounts;
 pub mod action;
@@ -77,6 +78,8 @@ struct Line {
     call: Call,
     /// Where the INVITE came from, and what that place was to us.
     source: (Peer, Standing),
+    /// Whose registered phone it is that calls.
+    user: Option<String>,
     span: Span,
     /// Its messages, and the key that finds them.
     ladder: (u64, Ladder),
@@ -91,6 +94,15 @@ struct Beside {
     peer: Peer,
     /// The key of its ladder, which is the call's.
     ladder: Option<u64>,
+    /// Whose registered phone it is.
+    user: Option<String>,
+}
+
+/// What a new call is for.
+struct Routed {
+    to: Destination,
+    number: String,
+    extension: Option<String>,
 }
 
 /// One step of `Exchange::dispatch`.
@@ -422,11 +434,13 @@ impl Exchange {
             sip::Event::Unchanged { leg, status } => (leg, call::Event::Unchanged(status)),
             sip::Event::Info { leg, content_type, body } => (leg, call::Event::Info { content_type, body }),
             sip::Event::Ended { leg, cause } => (leg, call::Event::Ended(cause)),
-            // Nobody may send a call anywhere but its flow. The user agent refuses it before it is asked (`Settings::transfers`).
-            sip::Event::Referred { leg, .. } => {
-                self.user_agent.refuse_referral(now.instant, leg, 603, &mut self.sip_actions);
-                return Some(leg);
-            }
+            sip::Event::Referred { leg, referral } => match self.led(leg, &referral) {
+                Ok(led) => (leg, call::Event::Referred(led)),
+                Err(status) => {
+                    self.user_agent.refuse_referral(now.instant, leg, status, &mut self.sip_actions);
+                    return Some(self.call_of(leg));
+                }
+            },
             sip::Event::InfoAnswered { .. } | sip::Event::ReferAnswered { .. } | sip::Event::ReferReported { .. } => {
                 return None;
             }
@@ -490,7 +504,17 @@ impl Exchange {
         let refusal = |status, retry_after, why: String| Rejection { status, retry_after, warning: Some(why) };
         let peer = invitation.source;
         let standing = snapshot.standing(peer.address);
-        let (tenant, route) = match snapshot.route(&invitation) {
+        let phone = self.user_agent.registrar().and_then(|registrar| registrar.user_at(&peer)).map(str::to_owned);
+        if invitation.replaces.is_some() {
+            info!(%peer, status = 403, "an INVITE that is to take another's place in a call");
+            let why = refusal(403, None, "nobody takes another's place in a call".into());
+            return self.user_agent.reject(now.instant, leg, &why, &mut self.sip_actions);
+        }
+        let routed = snapshot.route(&invitation).map(|(tenant, route)| {
+            (tenant, Routed { to: Destination::Flow(route.flow), number: route.number, extension: route.extension })
+        });
+        let colleague = || self.colleague(phone.as_deref()?, &invitation.request_user);
+        let (tenant, route) = match routed.or_else(colleague) {
             Some(_) if self.overloaded => {
                 info!(%peer, status = 503, "overloaded");
                 let why = refusal(503, Some(OVERLOADED_RETRY_AFTER_SECONDS), "overloaded: try another way".into());
@@ -511,11 +535,15 @@ impl Exchange {
         };
         let invited = Invited {
             leg,
-            to: Destination::Flow(route.flow),
+            to: route.to.clone(),
             called: snapshot::printable(snapshot.called(&invitation), snapshot::CALLED_MAX),
             number: route.number,
             extension: route.extension,
-            caller: snapshot::caller(&invitation),
+            caller: match route.to {
+                Destination::Flow(_) => snapshot::caller(&invitation),
+                // Who is registered is known, whatever From says.
+                Destination::Callee(_) => phone.clone(),
+            },
             sip_call_id: snapshot::printable(&invitation.call_id, snapshot::CALL_ID_MAX),
             source: peer.address.ip(),
             shared_audio: snapshot.shares_audio(peer.address),
@@ -535,7 +563,8 @@ impl Exchange {
         let span = info_span!("call", call = %call.key(), leg = leg.0);
         span.in_scope(|| info!(%peer, "offered"));
         let ladder = self.ladders.begin(now.instant, leg, &invitation.call_id);
-        self.calls.insert(leg, Box::new(Line { call, source: (peer, standing), span, ladder, wake: None }));
+        self.calls
+            .insert(leg, Box::new(Line { call, source: (peer, standing), user: phone, span, ladder, wake: None }));
         self.with_call(now, leg, |call, actions| call.begin(now, invitation.offer, actions));
     }
 
@@ -590,6 +619,9 @@ impl Exchange {
             call::Action::Play { play, segments } => out.push(Output::Play(leg, play, segments)),
             call::Action::StopPlaying => out.push(Output::StopPlaying(leg)),
             call::Action::Switch(switch) => out.push(Output::Switch(leg, switch)),
+            call::Action::AcceptReferral => self.user_agent.accept_referral(now.instant, leg, sip),
+            call::Action::RefuseReferral(status) => self.user_agent.refuse_referral(now.instant, leg, status, sip),
+            call::Action::ReportReferral(status) => self.user_agent.report_referral(now.instant, leg, status, sip),
             call::Action::Press(digit, length) => out.push(Output::Press(leg, digit, length)),
             call::Action::StartRecording { file, rate } => out.push(Output::StartRecording { leg, file, rate }),
             call::Action::ChangeRecording(change) => out.push(Output::ChangeRecording(leg, change)),
@@ -620,6 +652,43 @@ impl Exchange {
         None
     }
 
+    /// The colleague that a registered phone calls, who is an agent of the same operator's.
+    fn colleague(&self, phone: &str, called: &str) -> Option<(Arc<Tenant>, Routed)> {
+        let accounts = self.user_agent.registrar()?.accounts();
+        let operator = &accounts.get(phone)?.operator;
+        let colleague = accounts.get(called).filter(|account| account.operator == *operator)?;
+        let to = Destination::Callee(Callee::Agent(colleague.user.clone()));
+        Some((self.snapshot.tenant(operator)?, Routed { to, number: colleague.user.clone(), extension: None }))
+    }
+
+    /// Where a REFER leads. Only registered phones may ask for that, for their own operator's agents and numbers: nothing is dialled
+    /// that a stranger, or a caller from a trunk, has named.
+    fn led(&self, leg: LegId, referral: &Referral) -> Result<Led, u16> {
+        let line = self.calls.get(&self.call_of(leg)).ok_or(481_u16)?;
+        let is_phone = self.beside.get(&leg).map_or(line.user.is_some(), |beside| beside.user.is_some());
+        if !is_phone {
+            return Err(403);
+        }
+        let nowhere = |status, why: &str| {
+            Ok(Led::Nowhere(Rejection { status, retry_after: None, warning: Some(why.to_owned()) }))
+        };
+        if referral.replaces.is_some() {
+            return nowhere(603, "a call that would take another's place");
+        }
+        let Ok(uri) = Uri::parse(referral.target.as_bytes()) else { return nowhere(400, "no URI") };
+        let (user, operator) = (uri.user_text(), line.call.operator());
+        if let Some((tenant, route)) = self.snapshot.find(&user, &uri.all_parameters())
+            && tenant.operator.id == operator
+        {
+            return Ok(Led::Flow { flow: route.flow, number: route.number });
+        }
+        let account = self.user_agent.registrar().and_then(|registrar| registrar.accounts().get(&user));
+        match account.filter(|account| account.operator == operator) {
+            Some(account) => Ok(Led::Callee(Callee::Agent(account.user.clone()))),
+            None => nowhere(403, "neither an agent nor a number of the operator's"),
+        }
+    }
+
     /// Where somebody is reached for a call: from here on the legs are the call's.
     fn find(&mut self, call: LegId, callee: &Callee) -> Result<Vec<call::Way>, Rejection> {
         let line = self.calls.get(&call);
@@ -627,7 +696,10 @@ impl Exchange {
         let (operator, caller) = line.unwrap_or_default();
         let found = self.ways_to(callee, &callees::Asker { operator: &operator, caller: &caller });
         for way in found.iter().flatten() {
-            self.beside.insert(way.leg, Beside { call, peer: way.peer, ladder: None });
+            let user = match callee {
+                Callee::Agent(user) => Some(user.clone()),
+            };
+            self.beside.insert(way.leg, Beside { call, peer: way.peer, ladder: None, user });
         }
         found
     }

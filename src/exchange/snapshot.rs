@@ -107,11 +107,23 @@ impl Snapshot {
         })
     }
 
+    /// The operator and flow of a published number.
+    #[must_use]
+    pub fn find(&self, user: &str, parameters: &[(String, String)]) -> Option<(Arc<Tenant>, Route)> {
+        let route = self.routes.find(user, parameters)?;
+        Some((self.tenants.get(route.operator)?.clone(), route))
+    }
+
+    /// The operator of this id.
+    #[must_use]
+    pub fn tenant(&self, operator: &str) -> Option<Arc<Tenant>> {
+        self.tenants.iter().find(|tenant| tenant.operator.id == operator).cloned()
+    }
+
     /// The operator and flow for an INVITE.
     #[must_use]
     pub fn route(&self, invitation: &Invitation) -> Option<(Arc<Tenant>, Route)> {
-        let route = self.routes.find(self.called(invitation), &invitation.request_parameters)?;
-        Some((self.tenants.get(route.operator)?.clone(), route))
+        self.find(self.called(invitation), &invitation.request_parameters)
     }
 }
 

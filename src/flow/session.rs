@@ -89,6 +89,13 @@ impl Session {
         })
     }
 
+    /// The call comes here in the midst of its life: how long the flow may last counts from now on.
+    pub fn begin_at(&mut self, now: Now) {
+        if let Some(flow) = self.flows.flow(self.at.flow) {
+            self.ends = now.instant + flow.max_duration;
+        }
+    }
+
     /// Tells the session what happened; what it asks for is added to `out`. After `Finished` nothing is.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Action>) {
         let flows = Arc::clone(&self.flows);

@@ -115,13 +115,7 @@ impl Sim {
         let _before = (self.phones[phone].ear.is(0), self.line(desk).ear.is(0));
         self.advance(Duration::from_secs(2));
         self.phones[phone].sounds = None;
-        let heard =
-            format!("{:?} {:?}", self.phones[phone].ear, self.telephones[desk].lines.values().next().unwrap().ear);
-        let both = self.phones[phone].ear.is(voice) && self.line(desk).ear.is(VOICE);
-        if !both {
-            eprintln!("{heard}");
-        }
-        both
+        self.phones[phone].ear.is(voice) && self.line(desk).ear.is(VOICE)
     }
 
     pub fn leg(&self, desk: usize) -> LegId {
@@ -166,6 +160,18 @@ impl Sim {
         };
         self.at_desk(desk, |agent, now, out| agent.invite_as(now, leg, &invite, out));
         leg
+    }
+
+    /// Whether these calls of two telephones hear each other now, and nothing else.
+    pub fn desks_hear(&mut self, one: (usize, LegId), other: (usize, LegId)) -> bool {
+        self.advance(Duration::from_millis(500));
+        let voices = [one.0, other.0].map(|desk| self.telephones[desk].voice);
+        let ear = |sim: &mut Self, (desk, leg): (usize, LegId), voice| {
+            sim.telephones[desk].lines.get_mut(&leg).is_some_and(|line| line.ear.is(voice))
+        };
+        let _before = (ear(self, one, 0), ear(self, other, 0));
+        self.advance(Duration::from_secs(2));
+        ear(self, one, voices[1]) && ear(self, other, voices[0])
     }
 
     /// What a telephone heard of the statuses of its transfers.

@@ -272,6 +272,7 @@ impl Sim {
         let start = Now { instant: Instant::now(), wall: format!("{}-06:00", setup.at).parse().unwrap() };
         let registrar = registrar(start.instant, &setup);
         let mut settings = Settings::new(US.parse().unwrap());
+        settings.transfers = true;
         settings.session.expires = setup.config.sip.session.map(|session| u32::try_from(session.as_secs()).unwrap());
         let user_agent = UserAgent::new(settings, Ids::from_seed(setup.seed));
         let user_agent = user_agent.with_registrar(registrar);

@@ -21,6 +21,9 @@ const DECLINE: u16 = 603;
 impl UserAgent {
     pub(super) fn end_leg(&mut self, now: Instant, id: LegId, why: &str, out: &mut Vec<Action>) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
+        if matches!(leg.stage, Stage::Established) && Self::owes_report(leg, why) {
+            return;
+        }
         match &mut leg.stage {
             Stage::Incoming => {
                 let Some(pending) = leg.pending.take() else { return };

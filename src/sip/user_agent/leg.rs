@@ -166,6 +166,8 @@ pub struct Subscription {
     pub over: bool,
     /// When nobody waits for it any more.
     pub until: Instant,
+    /// Set by `hangup`: the BYE waits until the last report has its answer, for behind a BYE phones know of no call to report on.
+    pub hangup: Option<Box<str>>,
 }
 
 /// A subscription whose leg is over: its transferor hung up at once (RFC 5057 §4.2).

@@ -85,6 +85,7 @@ impl UserAgent {
             next: None,
             over: false,
             until: now + REPORTED_FOR,
+            hangup: None,
         }));
         out.push(Action::Event(Event::Referred { leg: id, referral: Box::new(referral) }));
     }
@@ -149,6 +150,13 @@ impl UserAgent {
         }
     }
 
+    /// Whether a leg that is hung up has to wait for the answer to its last report; then why it ends is kept.
+    pub(super) fn owes_report(leg: &mut Leg, why: &str) -> bool {
+        let owed =
+            leg.referral.as_mut().filter(|one| one.pending.is_none() && one.over && (one.asks || one.next.is_some()));
+        owed.map(|owed| owed.hangup.get_or_insert_with(|| why.into())).is_some()
+    }
+
     fn subscription(&mut self, id: LegId) -> Option<&mut Subscription> {
         match self.legs.get_mut(&id) {
             Some(leg) => leg.referral.as_deref_mut(),
@@ -187,8 +195,9 @@ impl UserAgent {
         let Some(subscription) = self.subscription(id) else { return };
         subscription.asks = false;
         if !(200..300).contains(&status) || (subscription.over && subscription.next.is_none()) {
-            if let Some(leg) = self.legs.get_mut(&id) {
-                leg.referral = None;
+            let waits = self.legs.get_mut(&id).and_then(|leg| leg.referral.take()).and_then(|over| over.hangup);
+            if let Some(why) = waits {
+                self.bye(now, id, &why, out);
             }
             return self.drop_orphan(id);
         }
