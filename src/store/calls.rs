@@ -10,7 +10,7 @@ use crate::case::Folio;
 use crate::ids::CallKey;
 use crate::media::LegReport;
 use crate::store::entry::{
-    folios_from_json, media_from_json, media_to_json, path_from_json, path_to_json, recording_from_json,
+    folios_from_json, media_as_json, media_from_json, path_as_json, path_from_json, recording_from_json,
     recording_to_json, segments_from_json, segments_to_json,
 };
 use crate::store::quality::{quality_from_json, quality_to_json};
@@ -40,7 +40,7 @@ pub(crate) async fn save(conn: &mut Conn, record: &CallRecord) -> Result<(), Fai
 /// Stores several records as [`save`] would one after the other, with few statements. `false`: one of them exists, and others may
 /// be in.
 pub(crate) async fn save_all(conn: &mut Conn, records: &[&CallRecord]) -> Result<bool, Failure> {
-    for (insert, portion) in INSERT.portions(records) {
+    for (insert, portion) in INSERT.portions(conn, records) {
         let columns = portion.iter().flat_map(|record| columns(record)).collect();
         if conn.execute(insert, columns).await? != portion.len() as u64 {
             return Ok(false);
@@ -59,7 +59,10 @@ pub(crate) async fn save_all(conn: &mut Conn, records: &[&CallRecord]) -> Result
 
 /// The columns of a record.
 fn columns(record: &CallRecord) -> Vec<Arg> {
-    let folios = serde_json::Value::from(record.folios.clone()).to_string();
+    // Numbers and texts: there is nothing that could not be written.
+    let folios = serde_json::to_string(&record.folios).unwrap_or_default();
+    let path = serde_json::to_string(&path_as_json(&record.path)).unwrap_or_default();
+    let media = serde_json::to_string(&media_as_json(&record.media)).unwrap_or_default();
     let recording = record.recording.as_ref().map(|recording| recording_to_json(Some(recording)).to_string());
     let segments = (!record.segments.is_empty()).then(|| segments_to_json(&record.segments).to_string());
     let quality = quality_to_json(&record.media.quality);
@@ -78,8 +81,8 @@ fn columns(record: &CallRecord) -> Vec<Arg> {
         record.result.as_str(),
         record.cause.as_str(),
         folios,
-        path_to_json(&record.path).to_string(),
-        media_to_json(&record.media).to_string(),
+        path,
+        media,
         recording.as_deref(),
         quality.as_deref(),
         (!record.ladder.is_empty()).then_some(record.ladder.as_str()),

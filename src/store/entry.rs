@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
 use crate::audio::Codec;
@@ -141,7 +142,7 @@ fn record_to_json(record: &CallRecord) -> Json {
         "called": record.called, "caller": record.caller, "class": record.class,
         "began": record.began.as_millisecond(), "answered": record.answered.map(Timestamp::as_millisecond),
         "ended": record.ended.as_millisecond(), "result": record.result, "cause": record.cause,
-        "folios": record.folios, "path": path_to_json(&record.path), "media": media_to_json(&record.media),
+        "folios": record.folios, "path": path_as_json(&record.path), "media": media_as_json(&record.media),
         "quality": quality_to_json(&record.media.quality), "ladder": record.ladder, "segments": segments_to_json(&record.segments), "recording": recording_to_json(record.recording.as_ref()),
     })
 }
@@ -256,8 +257,8 @@ fn value_from_json(typed: &Json) -> anyhow::Result<Value> {
 }
 
 /// `[[1200, "beneleit.principal/menu", "key 1"], …]`.
-pub(crate) fn path_to_json(path: &[PathEntry]) -> Json {
-    path.iter().map(|entry| json!([entry.at_ms, entry.place, entry.what])).collect()
+pub(crate) fn path_as_json(path: &[PathEntry]) -> impl Serialize {
+    path.iter().map(|entry| (entry.at_ms, &*entry.place, &*entry.what)).collect::<Vec<_>>()
 }
 
 pub(crate) fn path_from_json(path: &Json) -> anyhow::Result<Vec<PathEntry>> {
@@ -295,16 +296,33 @@ pub(crate) fn folios_from_json(folios: &Json) -> anyhow::Result<Vec<String>> {
     folios.as_array().and_then(|folios| folios.iter().map(folio).collect()).context("folios that are none")
 }
 
-pub(crate) fn media_to_json(media: &LegReport) -> Json {
-    json!({
-        "packets_received": media.packets_received, "packets_sent": media.packets_sent,
-        "packets_lost": media.packets_lost, "packets_ignored": media.packets_ignored,
-        "packets_forged": media.packets_forged, "digits": media.digits,
-        "codec": media.codec.map(Codec::encoding_name), "srtp": media.srtp.map(Suite::name),
-    })
+#[derive(Serialize)]
+struct Media {
+    packets_received: u64,
+    packets_sent: u64,
+    packets_lost: u64,
+    packets_ignored: u64,
+    packets_forged: u64,
+    digits: u32,
+    codec: Option<&'static str>,
+    srtp: Option<&'static str>,
 }
 
-/// Reads [`media_to_json`]'s object; a total that an older version did not keep is 0, and a name that it did not keep is `None`. The quality is kept beside it.
+/// Totals by their names, codec and suite; the quality is kept beside it.
+pub(crate) fn media_as_json(media: &LegReport) -> impl Serialize {
+    Media {
+        packets_received: media.packets_received,
+        packets_sent: media.packets_sent,
+        packets_lost: media.packets_lost,
+        packets_ignored: media.packets_ignored,
+        packets_forged: media.packets_forged,
+        digits: media.digits,
+        codec: media.codec.map(Codec::encoding_name),
+        srtp: media.srtp.map(Suite::name),
+    }
+}
+
+/// Reads [`media_as_json`]'s object; a total that an older version did not keep is 0, and a name that it did not keep is `None`. The quality is kept beside it.
 pub(crate) fn media_from_json(media: &Json) -> anyhow::Result<LegReport> {
     let total = |name: &str| media.get(name).and_then(Json::as_u64).unwrap_or(0);
     let name = |name: &str| media.get(name).and_then(Json::as_str);

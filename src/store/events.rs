@@ -39,7 +39,7 @@ pub(crate) async fn append_all(
     conn: &mut Conn,
     lines: &[(Timestamp, &'static str, &str, &str)],
 ) -> Result<(), Failure> {
-    for (insert, portion) in INSERT.portions(lines) {
+    for (insert, portion) in INSERT.portions(conn, lines) {
         let columns = |(at, kind, operator, subject): &(Timestamp, &str, &str, &str)| {
             args![millis(*at), *kind, *operator, *subject]
         };
