@@ -34,8 +34,7 @@ impl RtcpSocket {
     pub fn beside(rtp: SocketAddr) -> io::Result<Self> {
         let port = rtp.port().checked_add(1).ok_or(io::ErrorKind::AddrNotAvailable)?;
         let address = SocketAddr::new(rtp.ip(), port);
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_nonblocking(true)?;
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
         socket.bind(&address.into())?;
         Ok(Self(socket.into()))
     }

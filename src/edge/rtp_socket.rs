@@ -118,13 +118,15 @@ impl RtpSocket {
     }
 
     fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_nonblocking(true)?;
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
         socket.bind(&address.into())?;
         // A network that forbids marking still carries calls.
         let _ =
             if address.is_ipv4() { socket.set_tos_v4(TYPE_OF_SERVICE) } else { socket.set_tclass_v6(TYPE_OF_SERVICE) };
-        let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let local = match address.port() {
+            0 => socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?,
+            _ => address,
+        };
         Ok(Self { socket, local, peer: None, beside: None, filtered: false, thorough: 0, until_thorough: 0 })
     }
 
