@@ -409,7 +409,8 @@ impl Worker {
     /// catch up.
     fn wait_until(&mut self, due: &mut Instant) -> Instant {
         let mut now = Instant::now();
-        if let Some(early) = due.checked_duration_since(now) {
+        let early = due.checked_duration_since(now);
+        if let Some(early) = early {
             std::thread::sleep(early);
             now = Instant::now();
         }
@@ -417,7 +418,7 @@ impl Worker {
         if late {
             self.desk.counters.late_ticks.fetch_add(1, Ordering::Relaxed);
         }
-        if self.overload.handle_tick(late, self.places.len()) {
+        if self.overload.handle_tick(late, early.is_some(), self.places.len()) {
             self.desk.counters.overloaded.store(self.overload.is_overloaded(), Ordering::Relaxed);
         }
         *due = catch_up_from(*due, now);
