@@ -37,6 +37,13 @@ pub(super) struct Source {
     pub registers: Bucket,
     /// When its requests were told of last.
     pub told: Option<Instant>,
+    /// What counts against it. In a flood most addresses have sent one request, and there are thousands of them.
+    record: Option<Box<Record>>,
+}
+
+/// What counts against an address.
+#[derive(Clone, Debug)]
+struct Record {
     /// Users whose password was wrong, at most [`USERS_MAX`].
     users: Vec<User>,
     numbers: Tries,
@@ -75,40 +82,51 @@ pub(crate) const USERS_MAX: usize = 16;
 impl Source {
     /// Nothing is known of it.
     pub fn new(now: Instant) -> Self {
-        Self {
-            seen: now,
-            strangers: Bucket::default(),
-            registers: Bucket::default(),
-            told: None,
-            users: Vec::new(),
-            numbers: Tries { count: 0, since: now },
-            blocked_until: None,
-        }
+        Self { seen: now, strangers: Bucket::default(), registers: Bucket::default(), told: None, record: None }
     }
 
     /// Whether nobody is listened to from there.
     pub fn is_blocked(&self, now: Instant) -> bool {
-        self.blocked_until.is_some_and(|until| now < until)
+        self.record.as_ref().is_some_and(|record| record.is_blocked(now))
     }
 
     /// Whether this user is not listened to from there.
     pub fn is_user_blocked(&self, now: Instant, user: &str) -> bool {
         let name = name_of(user);
-        let found = self.users.iter().find(|user| user.name == name);
+        let found = self.record.as_ref().and_then(|record| record.users.iter().find(|user| user.name == name));
         found.is_some_and(|user| user.blocked_until.is_some_and(|until| now < until))
     }
 
     /// Counts an offence.
     pub fn strike(&mut self, now: Instant, offence: Offence<'_>, settings: &config::Guard) -> Struck {
+        let clean = || Record { users: Vec::new(), numbers: Tries { count: 0, since: now }, blocked_until: None };
+        self.record.get_or_insert_with(|| Box::new(clean())).strike(now, offence, settings)
+    }
+
+    /// What was tried under this user's name counts no more.
+    pub fn forgive(&mut self, user: &str) {
+        let name = name_of(user);
+        if let Some(record) = &mut self.record {
+            record.users.retain(|user| user.name != name);
+        }
+    }
+}
+
+impl Record {
+    fn is_blocked(&self, now: Instant) -> bool {
+        self.blocked_until.is_some_and(|until| now < until)
+    }
+
+    fn strike(&mut self, now: Instant, offence: Offence<'_>, settings: &config::Guard) -> Struck {
         // What was let in before the block came is answered after it.
         if self.is_blocked(now) {
             return Struck::Counted;
         }
-        let block = |source: &mut Self, why| {
-            source.blocked_until = Some(now + settings.block);
+        let block = |record: &mut Self, why| {
+            record.blocked_until = Some(now + settings.block);
             // When the block ends, they begin anew.
-            source.users.clear();
-            source.numbers = Tries { count: 0, since: now };
+            record.users.clear();
+            record.numbers = Tries { count: 0, since: now };
             Struck::SourceBlocked(why)
         };
         let user = match offence {
@@ -140,12 +158,6 @@ impl Source {
         user.blocked_until = Some(now + settings.block);
         user.tries = Tries { count: 0, since: now };
         Struck::UserBlocked
-    }
-
-    /// What was tried under this user's name counts no more.
-    pub fn forgive(&mut self, user: &str) {
-        let name = name_of(user);
-        self.users.retain(|user| user.name != name);
     }
 }
 
