@@ -117,6 +117,9 @@ enum Life {
 /// Messages and datagrams taken before timers get their turn.
 const BATCH: usize = 64;
 
+/// How long datagrams may gather: what it adds to the answer of one is nothing on a network.
+const GATHER: Duration = Duration::from_micros(500);
+
 /// Requests of flows that may be under way at once: beyond it a database hangs, and a flow is told at once.
 pub const REQUESTS_MAX: usize = 8_192;
 
@@ -141,6 +144,8 @@ impl Signalling {
     pub fn run(mut self) -> Streams {
         let sockets = self.sockets.iter().map(SipSocket::descriptor);
         let mut poll = Poll::new(sockets.chain([self.inbox.descriptor()]));
+        let mut nap = Poll::new([self.inbox.descriptor()]);
+        let mut crowd = Crowd::default();
         let mut outputs: Vec<Output> = Vec::new();
         let mut life = Life::Serving;
         let mut dropped = 0;
@@ -158,7 +163,10 @@ impl Signalling {
                 .into_iter()
                 .flatten()
                 .min();
-            poll.wait(wake);
+            match crowd.gathers_until() {
+                Some(until) => nap.wait(Some(wake.map_or(until, |wake| wake.min(until)))),
+                None => poll.wait(wake),
+            }
 
             // Priority 1: what workers, tasks and signals say.
             for message in self.inbox.take(BATCH) {
@@ -178,6 +186,7 @@ impl Signalling {
             }
             strange.tell(self.legs.packets_strange());
             // Priority 2: the network.
+            let mut datagrams = 0;
             for listener in 0..self.sockets.len() {
                 for _ in 0..BATCH {
                     let Some((source, bytes)) = self.sockets.get_mut(listener).and_then(SipSocket::receive) else {
@@ -186,8 +195,10 @@ impl Signalling {
                     let flow = Flow { listener: u16::try_from(listener).unwrap_or_default(), connection: 0 };
                     let source = Peer { flow: Some(flow), ..Peer::udp(source) };
                     self.tell(Input::Message { source, bytes }, &mut outputs);
+                    datagrams += 1;
                 }
             }
+            crowd.came(clock::now().instant, datagrams);
             // Priority 3: what is due.
             let now = clock::now();
             self.exchange.handle_timeout(now, &mut outputs);
@@ -417,6 +428,33 @@ impl Signalling {
     }
 }
 
+/// Whether so many datagrams come that it pays to let some gather: to wake for each costs as much as to handle it, and what is
+/// done several times in a row is done faster.
+#[derive(Debug, Default)]
+struct Crowd {
+    /// When the last ones were taken, while they come densely.
+    last: Option<Instant>,
+    dense: bool,
+}
+
+impl Crowd {
+    /// So many datagrams were taken in the turn that ends at `now`.
+    fn came(&mut self, now: Instant, datagrams: usize) {
+        let since_last = self.last.map_or(Duration::MAX, |last| now.saturating_duration_since(last));
+        if datagrams > 0 {
+            self.dense = datagrams > 1 || since_last <= GATHER * 2;
+            self.last = Some(now);
+        } else if since_last >= GATHER {
+            self.dense = false;
+        }
+    }
+
+    /// Until when they are let gather; what other threads say is heard meanwhile.
+    fn gathers_until(&self) -> Option<Instant> {
+        self.last.filter(|_| self.dense).map(|last| last + GATHER)
+    }
+}
+
 /// What a connection has to say, in the exchange's words.
 fn input_of(arrival: Arrival) -> Input {
     match arrival {
@@ -462,5 +500,30 @@ impl Life {
             Self::Serving => None,
             Self::Draining { farewell, .. } | Self::HangingUp { farewell, .. } => Some(*farewell),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One datagram in a while is answered at once; those of a crowd are let gather, until none has come for that long.
+    #[test]
+    fn datagrams_gather_while_they_come_densely() {
+        let start = clock::now().instant;
+        let at = |us| start + Duration::from_micros(us);
+        let mut crowd = Crowd::default();
+        crowd.came(at(0), 1);
+        assert_eq!(crowd.gathers_until(), None, "the first of all");
+        crowd.came(at(5_000), 1);
+        assert_eq!(crowd.gathers_until(), None, "long after it");
+        crowd.came(at(5_300), 1);
+        assert_eq!(crowd.gathers_until(), Some(at(5_800)));
+        crowd.came(at(5_500), 0);
+        assert_eq!(crowd.gathers_until(), Some(at(5_800)), "another thread had something to say");
+        crowd.came(at(5_800), 4);
+        assert_eq!(crowd.gathers_until(), Some(at(6_300)));
+        crowd.came(at(6_300), 0);
+        assert_eq!(crowd.gathers_until(), None);
     }
 }
