@@ -2,6 +2,9 @@
 //!
 //! A machine holds its state, its timers and the bytes that it may have to send again. It neither parses nor knows where the
 //! bytes go: whoever owns it does both. It says by return value what is to be done, and `poll_timeout` when it wants to wake.
+//!
+//! Each timer of RFC 3261 table 4, and L and M of RFC 6026, has a test beside its machine that fails when it is a millisecond longer. Timer C is a
+//! proxy's; there is none here.
 
 pub mod client;
 pub mod invite_client;
