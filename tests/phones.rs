@@ -10,6 +10,8 @@
 
 mod support;
 
+#[path = "phones/agents.rs"]
+mod agents;
 #[path = "phones/browser.rs"]
 mod browser;
 #[path = "phones/linphone.rs"]

@@ -9,10 +9,10 @@ use super::support::Folder;
 use super::{NEVER, engine_with_streams, flows};
 
 /// What a process prints, line by line.
-struct Printed(Receiver<String>);
+pub struct Printed(Receiver<String>);
 
 impl Printed {
-    fn of(output: impl Read + Send + 'static) -> Self {
+    pub fn of(output: impl Read + Send + 'static) -> Self {
         let (send, lines) = mpsc::channel();
         std::thread::spawn(move || {
             // The prompt of a program that is spoken to ends in no line: what stands before an answer is skipped.
@@ -22,7 +22,7 @@ impl Printed {
     }
 
     /// The next line that holds `text`.
-    fn until(&self, text: &str) -> String {
+    pub fn until(&self, text: &str) -> String {
         let mut passed = Vec::new();
         loop {
             match self.0.recv_timeout(NEVER) {
@@ -35,10 +35,10 @@ impl Printed {
 }
 
 /// Follows a file as it grows.
-struct Followed(Child, Printed);
+pub struct Followed(Child, pub Printed);
 
 impl Followed {
-    fn open(path: &Path) -> Self {
+    pub fn open(path: &Path) -> Self {
         let mut tail = Command::new("tail").args(["-n", "+1", "-f"]).arg(path).stdout(Stdio::piped()).spawn().unwrap();
         let printed = Printed::of(tail.stdout.take().unwrap());
         Self(tail, printed)
@@ -53,7 +53,7 @@ impl Drop for Followed {
 }
 
 /// Ended however its test ends.
-struct Phone(Child);
+pub struct Phone(pub Child);
 
 impl Drop for Phone {
     fn drop(&mut self) {
@@ -63,7 +63,7 @@ impl Drop for Phone {
 }
 
 /// A linphonec that plays files instead of a soundcard. `settings` go into its `[sip]`.
-fn linphonec(folder: &Path, settings: &str) -> (Phone, ChildStdin, Printed) {
+pub fn linphonec(folder: &Path, settings: &str) -> (Phone, ChildStdin, Printed) {
     std::fs::create_dir_all(folder.join(".local/share/linphone")).unwrap();
     let file = folder.join("linphonerc");
     let text = format!(
