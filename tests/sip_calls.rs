@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
+#[path = "sip_calls/carriers.rs"]
+mod carriers;
 #[path = "sip_calls/changes.rs"]
 mod changes;
 #[path = "sip_calls/pair.rs"]

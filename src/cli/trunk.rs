@@ -300,6 +300,7 @@ fn told_registration(asked: &Asked) -> (String, Option<String>) {
             let advice = match hopeless {
                 Hopeless::WrongPassword => "check «user», «auth_user» and «password» with the carrier",
                 Hopeless::NothingInCommon => "ask the carrier for digest with MD5 or SHA-256",
+                Hopeless::Endless => "ask the carrier why it takes no answer",
             };
             (format!("is refused {after}: {hopeless}"), Some(advice.to_owned()))
         }

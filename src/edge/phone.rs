@@ -380,6 +380,7 @@ impl Phone {
                     | Event::ReferReported { .. }
                     | Event::Referred { .. }
                     | Event::Registrar(_)
+                    | Event::Rerouted { .. }
                     | Event::Responded { .. },
                 ) => {}
             }

@@ -427,6 +427,11 @@ impl Exchange {
                 self.trunks.responded(now.instant, request, (status, message), &mut self.user_agent, sip);
                 return None;
             }
+            sip::Event::Rerouted { leg, failed, status, next } => {
+                let why = if status == 408 { "does not answer" } else { "takes no calls now" };
+                warn!(leg = leg.0, peer = %failed, status, "a gateway {why}: the call goes to {next}");
+                return None;
+            }
             sip::Event::Confirmed { leg, answer } => (leg, call::Event::Confirmed(answer)),
             sip::Event::Reoffered { leg, offer } => (leg, call::Event::Reoffered(offer)),
             sip::Event::OfferWanted { leg } => (leg, call::Event::OfferWanted),

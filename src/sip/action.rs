@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::ids::LegId;
+use crate::sip::digest::answer::Hopeless;
 use crate::sip::header::replaces::Replaces;
 use crate::sip::registrar::Report;
 use crate::sip::transport::Peer;
@@ -132,6 +133,17 @@ pub enum Event {
         /// provisional response that was reliable.
         body: Bytes,
     },
+    /// Our INVITE goes to another hop: the one before was not reached, or cannot take calls.
+    Rerouted {
+        /// Which leg.
+        leg: LegId,
+        /// Where it went before.
+        failed: Peer,
+        /// What came of it: 503, or 408 for silence.
+        status: u16,
+        /// Where it goes now.
+        next: Peer,
+    },
     /// The leg is over, whoever ended it; the last event of a leg, exactly one for each leg ever announced or invited.
     Ended {
         /// Which leg.
@@ -165,6 +177,8 @@ pub enum EndCause {
     Refused(u16),
     /// The far end refused our INVITE with this status (408 when it never answered).
     RemoteRefused(u16),
+    /// The far end wants proof of who we are, and trying on would help nobody.
+    Unproven(Hopeless),
     /// Our 200 was never acknowledged for 64·T1 (RFC 3261 §13.3.1.4); a BYE has been sent. The peer's Contact or a NAT is
     /// where ops should look.
     NoAck,
@@ -189,6 +203,13 @@ impl EndCause {
             Self::Cancelled => "the caller gave up before the answer".into(),
             Self::LocalBye => "hung up by this side".into(),
             Self::Refused(status) => format!("refused with {status}"),
+            Self::RemoteRefused(status @ (401 | 407)) => {
+                format!("the far end refused with {status}: it wants a password, and the trunk has none")
+            }
+            Self::Unproven(Hopeless::WrongPassword) => {
+                "the far end refused our proof: check «user», «auth_user» and «password» of the trunk".into()
+            }
+            Self::Unproven(hopeless) => format!("the far end refused our call: {hopeless}"),
             Self::RemoteRefused(status) => format!("the far end refused with {status}"),
             Self::NoAck => "no ACK for our 200: check the peer's Contact, NAT and the advertised address".into(),
             Self::NoPrack => "no PRACK for our provisional response: check the peer's Contact and NAT".into(),
@@ -278,6 +299,8 @@ pub enum Why {
     Retransmit1xx,
     /// A session is to be refreshed, or ends (RFC 4028).
     Session,
+    /// A hop has said nothing to our INVITE, and the next one is tried (RFC 3263 §4.3).
+    NextHop,
     /// A request that crossed one of the far end's is tried again (RFC 3261 §14.1).
     Again,
     /// What a REFER asked for is reported on no longer.

@@ -33,5 +33,5 @@ pub mod writer;
 
 pub use action::{Action, EndCause, Event, Invitation, Invite, ReferTo, Referral, Rejection, Why};
 pub use method::Method;
-pub use transport::{Flow, Listener, Listeners, Peer, Transport};
+pub use transport::{Flow, Listener, Listeners, Peer, Reached, Transport};
 pub use user_agent::{Settings, UserAgent};

@@ -5,7 +5,7 @@
 //! connections; here are only their names.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::uri::{Scheme, Uri};
 
@@ -55,7 +55,16 @@ pub struct Listener {
 
 /// Every address that peers reach us at; at least one. A [`Flow`] counts in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listeners(Vec<Listener>);
+pub struct Listeners(Vec<Listener>, Vec<Reached>);
+
+/// Far ends that reach us at an address of their own: by a tunnel, or behind a NAT that others are not behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// The first and the last address of the network that they are in.
+    pub from: (IpAddr, IpAddr),
+    /// Where they reach us; `None`: where everybody does, whatever wider networks say.
+    pub at: Option<IpAddr>,
+}
 
 impl Transport {
     /// Every one.
@@ -160,7 +169,7 @@ impl Listeners {
     /// `first`, then `others`.
     #[must_use]
     pub fn new(first: Listener, others: impl IntoIterator<Item = Listener>) -> Self {
-        Self(std::iter::once(first).chain(others).collect())
+        Self(std::iter::once(first).chain(others).collect(), Vec::new())
     }
 
     /// All of them, in the order of [`Flow::listener`].
@@ -185,7 +194,16 @@ impl Listeners {
     pub fn advertised_to(&self, peer: &Peer) -> SocketAddr {
         let number = peer.flow.map(|flow| flow.listener).or_else(|| self.towards(peer)).unwrap_or_default();
         let listener = self.0.get(usize::from(number)).or(self.0.first());
-        listener.map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |listener| listener.advertised)
+        let own = listener.map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |listener| listener.advertised);
+        let far = peer.address.ip().to_canonical();
+        let reached = self.1.iter().find(|reached| reached.from.0 <= far && far <= reached.from.1);
+        let at = reached.and_then(|reached| reached.at).filter(|at| at.is_ipv4() == own.is_ipv4());
+        SocketAddr::new(at.unwrap_or(own.ip()), own.port())
+    }
+
+    /// Far ends that reach us elsewhere; the first network that holds one counts.
+    pub fn set_reached(&mut self, reached: Vec<Reached>) {
+        self.1 = reached;
     }
 }
 
@@ -235,5 +253,18 @@ mod tests {
         assert_eq!(seen(Peer { flow: Some(other), ..Peer::new(Transport::Tcp, far) }), "203.0.113.10:5070");
         assert_eq!(seen(Peer::new(Transport::Tls, far)), "192.0.2.10:5060", "better the wrong port than none");
         assert_eq!(listeners.towards(&Peer::new(Transport::Tls, far)), None);
+        let mut listeners = listeners;
+        let network = |first: &str, last: &str| (first.parse().unwrap(), last.parse().unwrap());
+        listeners.set_reached(vec![
+            Reached { from: network("198.51.100.2", "198.51.100.2"), at: None },
+            Reached { from: network("198.51.100.0", "198.51.100.255"), at: Some([203, 0, 113, 7].into()) },
+        ]);
+        let seen = |address: &str| listeners.advertised_to(&Peer::udp(address.parse().unwrap())).to_string();
+        assert_eq!(seen("198.51.100.1:5060"), "203.0.113.7:5060");
+        assert_eq!(seen("[::ffff:198.51.100.1]:5060"), "203.0.113.7:5060");
+        assert_eq!(
+            (seen("198.51.100.2:5060"), seen("198.51.101.1:5060")),
+            ("192.0.2.10:5060".into(), "192.0.2.10:5060".into())
+        );
     }
 }

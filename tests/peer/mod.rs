@@ -81,6 +81,7 @@ impl Line {
                 | Event::OfferWanted { leg }
                 | Event::Reanswered { leg, .. }
                 | Event::Unchanged { leg, .. }
+                | Event::Rerouted { leg, .. }
                 | Event::Info { leg, .. }
                 | Event::Ringing { leg, .. }
                 | Event::Answered { leg, .. }

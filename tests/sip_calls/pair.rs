@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use contesta::ids::{Ids, LegId};
+use contesta::sip::user_agent::Through;
 use contesta::sip::{Action, EndCause, Event, Invite, Method, Peer, Settings, UserAgent};
 
 use crate::peer::{ANSWER, OFFER, PEER, US, first_line};
@@ -70,6 +71,8 @@ pub struct Pair {
     pub weather: Weather,
     /// Takes UPDATE out of every Allow on its way.
     pub hides_update: bool,
+    /// How the caller's INVITE gets there, when not at once; nothing arrives at any address but those of the ends.
+    pub through: Option<(Peer, Through)>,
     pub now: Instant,
     pub start: Instant,
     seed: u64,
@@ -106,6 +109,7 @@ impl Pair {
             ends: [end(CALLER, PEER), end(CALLED, US)],
             weather,
             hides_update: false,
+            through: None,
             now: start,
             start,
             seed,
@@ -117,14 +121,23 @@ impl Pair {
 
     pub fn dial(&mut self) {
         let offer = self.offer(CALLER);
-        let invite = Invite {
+        let mut invite = Invite {
             target: format!("sip:*2363@{US}"),
             destination: Peer::udp(US.parse().unwrap()),
             from: format!("sip:alice@{PEER}"),
             offer,
         };
         let mut out = Vec::new();
-        let leg = self.ends[CALLER].agent.invite(self.now, invite, &mut out);
+        let agent = &mut self.ends[CALLER].agent;
+        let leg = match &self.through {
+            None => agent.invite(self.now, invite, &mut out),
+            Some((first, through)) => {
+                invite.destination = *first;
+                let leg = agent.reserve_leg();
+                agent.invite_through(self.now, leg, &invite, through, &mut out);
+                leg
+            }
+        };
         self.ends[CALLER].leg = Some(leg);
         self.act(CALLER, out);
     }
@@ -190,10 +203,12 @@ impl Pair {
         let ms = (self.now - self.start).as_millis();
         for action in actions {
             match action {
-                Action::Send { message, .. } => {
+                Action::Send { destination, message } => {
                     self.ends[end].sent.push((ms, first_line(&message)));
                     self.ends[end].messages.push(message.clone());
-                    self.send(end, &message);
+                    if self.ends.iter().any(|end| end.address == destination.address.to_string()) {
+                        self.send(end, &message);
+                    }
                 }
                 Action::Event(event) => {
                     self.ends[end].events.push((ms, event.clone()));

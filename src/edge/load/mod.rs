@@ -308,6 +308,7 @@ impl Load<'_> {
                     | Event::ReferReported { .. }
                     | Event::Referred { .. }
                     | Event::Registrar(_)
+                    | Event::Rerouted { .. }
                     | Event::Responded { .. }
                     | Event::Ringing { .. }
                     | Event::Unchanged { .. },

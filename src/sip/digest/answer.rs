@@ -54,6 +54,9 @@ pub enum Hopeless {
     /// No challenge, or none of a scheme, algorithm and protection that we speak.
     #[error("it asks for a kind of proof that is not spoken here")]
     NothingInCommon,
+    /// It challenges each answer anew.
+    #[error("it asks for proof again and again")]
+    Endless,
 }
 
 impl Answers {

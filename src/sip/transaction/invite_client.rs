@@ -97,6 +97,13 @@ impl InviteClient {
         }
     }
 
+    /// Sends nothing again: somebody else is asked. What is answered late is heard until Timer B.
+    pub fn fall_silent(&mut self) {
+        if let State::Calling { resend, .. } = &mut self.state {
+            resend.at = None;
+        }
+    }
+
     /// Whether a provisional response came and no final one: only then may CANCEL be sent (RFC 3261 §9.1).
     #[must_use]
     pub fn is_proceeding(&self) -> bool {
@@ -167,6 +174,14 @@ mod tests {
         let (start, mut client) = machine();
         let ladder = run(start, &mut client, InviteClient::poll_timeout, InviteClient::handle_timeout);
         assert_eq!(ladder, ["500 A", "1500 A", "3500 A", "7500 A", "15500 A", "31500 A", "32000 B timed out"]);
+    }
+
+    #[test]
+    fn one_that_fell_silent_hears_until_timer_b() {
+        let (start, mut client) = machine();
+        client.fall_silent();
+        assert_eq!(client.poll_timeout(), Some((start + Timing::default().give_up(), 'B')));
+        assert_eq!(client.handle_response(start, 180, || ACK), Answer::ToUser);
     }
 
     #[test]

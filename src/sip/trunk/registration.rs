@@ -344,7 +344,7 @@ impl Registration {
             Ok(()) if asking.challenges < CHALLENGES_MAX => {
                 self.ask(now, Asking { challenges: asking.challenges + 1, ..asking }, ways, ids, out);
             }
-            Ok(()) => self.fail(now, Failure::Endless, None, ids, out),
+            Ok(()) | Err(Hopeless::Endless) => self.fail(now, Failure::Endless, None, ids, out),
             Err(Hopeless::WrongPassword) => self.fail(now, Failure::WrongPassword, None, ids, out),
             Err(Hopeless::NothingInCommon) => self.fail(now, Failure::NothingInCommon, None, ids, out),
         }

@@ -37,6 +37,8 @@ impl UserAgent {
             }
             Stage::Outgoing(outgoing) if outgoing.hangup.is_none() => {
                 outgoing.hangup = Some(why.into());
+                outgoing.trying = None;
+                self.arm_leg(id);
                 self.cancel(now, id, out);
             }
             Stage::Established => match &mut leg.unacknowledged {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::again::Trying;
 use crate::sip::action::Why;
 use crate::sip::dialog::{Dialog, LocalTag};
 use crate::sip::message::Message;
@@ -98,6 +99,8 @@ pub struct Outgoing {
     pub cancelled_until: Option<Instant>,
     /// Dialogs that reliable provisional responses made, one for each fork (RFC 3261 §12.1, RFC 3262 §4).
     pub early: Vec<Early>,
+    /// What else may be tried.
+    pub trying: Option<Box<Trying>>,
 }
 
 /// The dialog of a fork that has not answered.
@@ -248,7 +251,11 @@ impl Leg {
     pub fn poll_timeout(&self) -> Option<(Instant, Why)> {
         match self.stage {
             // Behind a CANCEL: 64·T1, the time that timer B would have given the INVITE (RFC 3261 §9.1).
-            Stage::Outgoing(Outgoing { cancelled_until, .. }) => cancelled_until.map(|at| (at, Why::Timer('B'))),
+            Stage::Outgoing(Outgoing { cancelled_until, ref trying, .. }) => {
+                let cancelled = cancelled_until.map(|at| (at, Why::Timer('B')));
+                let next = trying.as_ref().and_then(|trying| trying.next_at).map(|at| (at, Why::NextHop));
+                cancelled.into_iter().chain(next).min_by_key(|(at, _)| *at)
+            }
             Stage::Incoming | Stage::Established | Stage::Ending => {
                 let open = self.unacknowledged.as_ref();
                 let open = open.map(|open| (open.resend_at.min(open.give_up_at), Why::Retransmit2xx));

@@ -5,10 +5,11 @@
 //! RFC 4028. It does not read SDP, route calls or open sockets.
 //!
 //! `seen` looks at messages for whoever stands at the door. `receive` takes requests, `register` those of phones that register, `within`
-//! those of a dialog, `answer` is what the exchange says to them, `originate` is our own INVITE, `outside` our other requests outside
+//! those of a dialog, `answer` is what the exchange says to them, `originate` is our own INVITE, `again` the same once more, `outside` our other requests outside
 //! dialogs, `change` what we ask within a dialog, `reliable` provisional responses that are acknowledged, `transfer` REFER and what is
 //! reported of it, `deliver` sends what is ours and hears that it could not be, `finish` ends legs, `timeout` fires timers.
 
+mod again;
 mod answer;
 mod change;
 mod deliver;
@@ -39,11 +40,12 @@ use crate::sip::registrar::Registrar;
 use crate::sip::session_timer;
 use crate::sip::timers::{Owner, Timers};
 use crate::sip::transaction::Timing;
-use crate::sip::transport::{Flow, Listener, Listeners, Peer, Transport};
+use crate::sip::transport::{Flow, Listener, Listeners, Peer, Reached, Transport};
 
 use leg::{Leg, Stage};
 use transactions::{ClientMachine, Clients, Servers};
 
+pub use again::{Hop, Through};
 pub use outside::{Outside, OutsideId};
 pub use seen::{Seen, What};
 
@@ -268,7 +270,7 @@ impl UserAgent {
     /// `RemoteRefused(400)` and sends nothing.
     pub fn invite(&mut self, now: Instant, invite: Invite, out: &mut Vec<Action>) -> LegId {
         let leg = self.reserve_leg();
-        self.originate(now, leg, &invite, out);
+        self.originate(now, leg, &invite, None, out);
         leg
     }
 
@@ -281,7 +283,25 @@ impl UserAgent {
 
     /// Sends an INVITE as [`invite`](Self::invite) does, for a leg that was reserved.
     pub fn invite_as(&mut self, now: Instant, leg: LegId, invite: &Invite, out: &mut Vec<Action>) {
-        self.originate(now, leg, invite, out);
+        self.originate(now, leg, invite, None, out);
+    }
+
+    /// The same by a carrier: `invite` names the first hop, `through` what else may be tried and is to be said. Each change of hop is told
+    /// with `Rerouted`.
+    pub fn invite_through(
+        &mut self,
+        now: Instant,
+        leg: LegId,
+        invite: &Invite,
+        through: &Through,
+        out: &mut Vec<Action>,
+    ) {
+        self.originate(now, leg, invite, Some(through), out);
+    }
+
+    /// Where far ends of these networks reach us, in the place of what was said before: in Via, Contact and Warning.
+    pub fn reached_at(&mut self, reached: Vec<Reached>) {
+        self.settings.listeners.set_reached(reached);
     }
 
     /// The Call-ID of a leg, in whatever stage.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::change::{MIN_SE_MAX, TOO_SHORT_MAX};
+use super::again::{Through, Trying};
 use super::finish::branch;
 use super::leg::{Leg, Outgoing, Stage};
 use super::transactions::{Acknowledged, ClientMachine, Errand, Originated, Ours};
@@ -11,7 +11,7 @@ use crate::ids::LegId;
 use crate::sip::action::{Action, EndCause, Event, Invite};
 use crate::sip::dialog::{Dialog, LocalTag, OurSide, bracket, is_sips};
 use crate::sip::envelope::ResponseEnvelope;
-use crate::sip::header::session_expires::{Refresher, SessionExpires, min_se};
+use crate::sip::header::session_expires::{Refresher, SessionExpires};
 use crate::sip::header::{Name, cseq, max_forwards, reason, via};
 use crate::sip::message::Message;
 use crate::sip::method::Method;
@@ -29,7 +29,14 @@ const FIRST_CSEQ: u32 = 1;
 const CALL_ID_LENGTH: usize = 24;
 
 impl UserAgent {
-    pub(super) fn originate(&mut self, now: Instant, id: LegId, invite: &Invite, out: &mut Vec<Action>) {
+    pub(super) fn originate(
+        &mut self,
+        now: Instant,
+        id: LegId,
+        invite: &Invite,
+        through: Option<&Through>,
+        out: &mut Vec<Action>,
+    ) {
         let tag = LocalTag(self.ids.next_u64());
         let readable = Uri::parse(invite.target.as_bytes()).is_ok_and(|uri| uri.host.is_some())
             && Uri::parse(invite.from.as_bytes()).is_ok();
@@ -45,15 +52,21 @@ impl UserAgent {
             from: invite.from.as_bytes().into(),
             tag,
             call_id: self.ids.token(CALL_ID_LENGTH).into_bytes().into_boxed_slice(),
+            headers: through.map(|through| through.headers.as_slice().into()).unwrap_or_default(),
+            proof: None,
+            abandoned: false,
             acknowledged: None,
         };
         let client = self.send_invite(now, id, originated, invite.destination, out);
-        let stage = Stage::Outgoing(Outgoing { client, hangup: None, cancelled_until: None, early: Vec::new() });
+        let trying = through.map(|through| Box::new(Trying::new(now, through)));
+        let stage =
+            Stage::Outgoing(Outgoing { client, hangup: None, cancelled_until: None, early: Vec::new(), trying });
         self.insert_leg(id, Leg::new(tag, stage, None));
+        self.arm_leg(id);
     }
 
     /// Sends an INVITE that makes a dialog.
-    fn send_invite(
+    pub(super) fn send_invite(
         &mut self,
         now: Instant,
         leg: LegId,
@@ -71,41 +84,18 @@ impl UserAgent {
             refresher: None,
         });
         self.write_session_request(&mut writer, expires, originated.min_se, !originated.offer.is_empty());
+        for (name, value) in &originated.headers {
+            writer.text(name, value);
+        }
         writer.text("User-Agent", &self.settings.user_agent);
         let request = writer.finish(SDP, &originated.offer);
         self.begin_client(now, client, Some(leg), Ours::Invite(Box::new(originated)), (destination, request), out);
         client
     }
 
-    /// Sends the INVITE again with what its refusal asks for. `false` when that would change nothing, or nobody wants it any more.
-    fn invite_again(
-        &mut self,
-        now: Instant,
-        id: LegId,
-        ours: &Originated,
-        destination: Peer,
-        message: &Message,
-        out: &mut Vec<Action>,
-    ) -> bool {
-        let wanted =
-            matches!(self.legs.get(&id).map(|leg| &leg.stage), Some(Stage::Outgoing(Outgoing { hangup: None, .. })));
-        // RFC 4028 §7.3: the same call, with an interval that is long enough. Each time it has to grow.
-        let least = message.value(Name::MinSe).and_then(min_se).unwrap_or_default();
-        let asked = self.settings.session.expires.unwrap_or_default().max(ours.min_se);
-        if !wanted || least <= asked || least > MIN_SE_MAX || ours.too_short >= TOO_SHORT_MAX {
-            return false;
-        }
-        let again = Originated { cseq: ours.cseq + 1, min_se: least, too_short: ours.too_short + 1, ..ours.clone() };
-        let client = self.send_invite(now, id, again, destination, out);
-        if let Some(Leg { stage: Stage::Outgoing(outgoing), min_se, .. }) = self.legs.get_mut(&id) {
-            (outgoing.client, *min_se) = (client, least);
-        }
-        true
-    }
-
     /// Begins our INVITE, or the CANCEL or ACK that repeats its Request-URI, branch, From, Call-ID and CSeq number
     /// (RFC 3261 §9.1, §17.1.1.3). `to` is the To of the response that an ACK acknowledges.
-    fn write_originated(
+    pub(super) fn write_originated(
         &self,
         method: Method,
         ours: &Originated,
@@ -127,6 +117,10 @@ impl UserAgent {
         writer.text("Call-ID", &ours.call_id);
         writer.header("CSeq", |out| cseq::write(ours.cseq, method, out));
         writer.text("Max-Forwards", max_forwards::INITIAL.to_string());
+        // RFC 3261 §22.1: an ACK has the credentials of its INVITE; nobody may challenge a CANCEL.
+        if let (Some((name, value)), Method::Invite | Method::Ack) = (&ours.proof, method) {
+            writer.text(name.text(), value);
+        }
         writer
     }
 
@@ -214,18 +208,22 @@ impl UserAgent {
             }
             Answer::ToUser => {
                 let reliable = leg.is_none_or(|leg| self.prack(now, leg, ours, source, message, envelope, out));
+                let abandoned = ours.abandoned;
                 self.insert_client(id, client);
+                if abandoned {
+                    self.cancel_abandoned(now, id, out);
+                }
                 if let Some(leg) = leg.filter(|_| reliable) {
                     self.receive_provisional(now, leg, message, envelope.status, out);
                 }
             }
             Answer::Refused(ack) => {
                 send(destination, ack, out);
-                let again = envelope.status == 422
-                    && leg.is_some_and(|leg| self.invite_again(now, leg, ours, destination, message, out));
+                let answer = (envelope.status, Some(message));
+                let over =
+                    leg.and_then(|leg| Some((leg, self.follow_refusal(now, leg, ours, destination, answer, out)?)));
                 self.insert_client(id, client);
-                if let Some(leg) = leg.filter(|_| !again) {
-                    let cause = self.refused_cause(leg, envelope.status);
+                if let Some((leg, cause)) = over {
                     self.finish(leg, cause, out);
                 }
             }
@@ -238,6 +236,12 @@ impl UserAgent {
     }
 
     fn receive_provisional(&mut self, now: Instant, leg: LegId, message: &Message, status: u16, out: &mut Vec<Action>) {
+        if let Some(Leg { stage: Stage::Outgoing(Outgoing { trying: Some(trying), .. }), .. }) = self.legs.get_mut(&leg)
+        {
+            // Somebody is there: however long it rings, no other hop is tried for that.
+            trying.next_at = None;
+            self.arm_leg(leg);
+        }
         match self.legs.get(&leg).map(|leg| &leg.stage) {
             Some(Stage::Outgoing(Outgoing { hangup: Some(_), .. })) => self.cancel(now, leg, out),
             Some(Stage::Outgoing(_)) if status > 100 => {
@@ -285,6 +289,10 @@ impl UserAgent {
         let owed = ours.offer.is_empty() && wanted.is_some() && hangup.is_none();
         let ack_id = ClientId { branch: self.ids.next_u64(), cancel: false };
         let (writer, destination) = dialog.ack(ours.cseq, &branch(ack_id), &self.settings.listeners);
+        let mut writer = writer;
+        if let Some((name, value)) = &ours.proof {
+            writer.text(name.text(), value);
+        }
         let ack = (!owed).then(|| writer.finish(SDP, b""));
         if let Some(ack) = &ack {
             send(destination, ack.clone(), out);

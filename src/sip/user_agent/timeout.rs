@@ -54,9 +54,13 @@ impl UserAgent {
     /// A request of ours got no answer: what follows is what `status` would have brought (RFC 3261 §8.1.3.1).
     pub(super) fn end_unanswered(&mut self, now: Instant, id: ClientId, status: u16, out: &mut Vec<Action>) {
         let Some(client) = self.clients.get(&id) else { return };
-        let leg = client.leg;
+        let (leg, destination) = (client.leg, client.destination);
+        let mut invite = None;
         let what = match &client.machine {
-            ClientMachine::Invite(..) => None,
+            ClientMachine::Invite(_, ours) => {
+                invite = Some(ours.clone());
+                None
+            }
             ClientMachine::Reinvite(..) => Some(Method::Invite),
             ClientMachine::Other(_, errand) => Some(errand.method()),
         };
@@ -68,8 +72,10 @@ impl UserAgent {
         let Some(leg) = leg else { return };
         match what {
             None => {
-                let cause = self.refused_cause(leg, status);
-                self.finish(leg, cause, out);
+                let Some(ours) = invite else { return };
+                if let Some(cause) = self.follow_refusal(now, leg, &ours, destination, (status, None), out) {
+                    self.finish(leg, cause, out);
+                }
             }
             Some(Method::Bye) => self.finish(leg, EndCause::LocalBye, out),
             Some(Method::Prack | Method::Cancel) => {}
@@ -82,7 +88,10 @@ impl UserAgent {
 
     fn fire_leg(&mut self, now: Instant, id: LegId, out: &mut Vec<Action>) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        if let Stage::Outgoing(Outgoing { client, .. }) = leg.stage {
+        if let Stage::Outgoing(Outgoing { client, cancelled_until, .. }) = leg.stage {
+            if cancelled_until.is_none_or(|until| now < until) {
+                return self.give_up_hop(now, id, out);
+            }
             // RFC 3261 §9.1: 64·T1 behind the CANCEL, the INVITE is taken for cancelled.
             self.remove_client(client);
             return self.finish(id, EndCause::LocalBye, out);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::ids::{Ids, LegId};
 use crate::sip::dialog::LocalTag;
+use crate::sip::header::Name;
 use crate::sip::method::Method;
 use crate::sip::timers::ClientId;
 use crate::sip::transaction::client::Client;
@@ -255,6 +256,12 @@ pub struct Originated {
     pub tag: LocalTag,
     /// Call-ID.
     pub call_id: Box<[u8]>,
+    /// What else it says.
+    pub headers: Box<[(&'static str, Vec<u8>)]>,
+    /// What answers a challenge: the header, and its value.
+    pub proof: Option<(Name, Box<[u8]>)>,
+    /// Another hop has taken its place.
+    pub abandoned: bool,
     /// The ACK of the answer we took, with the far end's tag: sent again for each repeated 2xx (RFC 3261 §13.2.2.4).
     pub acknowledged: Option<Acknowledged>,
 }
