@@ -14,6 +14,7 @@ use thiserror::Error;
 
 mod load;
 pub mod network;
+pub mod outbound;
 mod sip;
 mod trunk;
 

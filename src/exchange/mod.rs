@@ -28,7 +28,6 @@ mod callees;
 mod door;
 pub mod guard;
 mod ladders;
-pub mod outbound;
 pub mod snapshot;
 pub mod trunks;
 
