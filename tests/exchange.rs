@@ -11,7 +11,8 @@ use std::sync::Once;
 use std::time::Duration;
 
 use contesta::call::CallRecord;
-use contesta::config::{Audio, CalledFrom, Config, Strangers, Trunk};
+use contesta::config::numbers::Format;
+use contesta::config::{Audio, CalledFrom, Config, Numbers, Strangers, Trunk};
 use contesta::dtmf::TelephoneEvent;
 use contesta::exchange::Input;
 use contesta::flow::{Answer, RequestId};

@@ -119,7 +119,7 @@ fn guard(fields: &mut Fields<'_>, config: &mut Config, faults: &mut Vec<Fault>) 
     set(&mut guard.block, waiting(fields, "block", faults));
 }
 
-fn count(
+pub(super) fn count(
     fields: &mut Fields<'_>,
     key: &'static str,
     range: std::ops::RangeInclusive<i64>,
@@ -369,6 +369,43 @@ mod tests {
         );
         assert_eq!(first.credentials.as_ref().unwrap().password.reveal(), "corcel 7");
         assert!(!format!("{config:?}").contains("corcel"));
+    }
+
+    #[test]
+    fn who_may_be_called_by_a_trunk_and_as_whom_is_read() {
+        let config = read(
+            "[[trunks]]\nname = 'carrier'\ngateways = ['sip:198.51.100.7']\ncalled_from = 'p_called_party_id'\nallow = ['NNXXXXXXXX', '911']\n\
+             format = 'e164'\nprefix = '9'\nstrip = '77'\ncaller = '5550001122'\nidentity = 'asserted'\nshows_caller = true\n\
+             private = true\ndomain = 'carrier.mx'\nmax_calls = 30\ncalls_per_second = 5\n",
+        );
+        let trunk = config.unwrap().trunks.remove(0);
+        assert_eq!(
+            (trunk.called_from, trunk.max_calls, trunk.calls_per_second),
+            (CalledFrom::PCalledPartyId, Some(30), Some(5))
+        );
+        assert_eq!(trunk.numbers.dial("5555123456").as_deref(), Ok("9525555123456"));
+        assert_eq!(trunk.numbers.called("77525550001122"), "+525550001122");
+        let crate::config::CallerId { caller, stands_in, shows_caller, private, domain } = trunk.caller_id;
+        assert_eq!((caller.as_deref(), domain.as_deref()), (Some("5550001122"), Some("carrier.mx")));
+        assert_eq!((stands_in, shows_caller, private), (crate::config::StandsIn::Asserted, true, true));
+        let plain = read("[[trunks]]\nname = 'a'\ngateways = ['sip:198.51.100.7']\n").unwrap().trunks.remove(0);
+        assert!(plain.numbers.dial("911").is_err(), "nothing may be called that is not named");
+    }
+
+    #[test]
+    fn every_slip_about_calls_out_is_shown_where_it_stands() {
+        let source = SourceFile {
+            path: "contesta.toml".into(),
+            text: "[[trunks]]\nname = 'a'\nsources = ['10.0.0.0/8']\ncalled_from = 'diverson'\nallow = ['911']\nmax_calls = 0\n\
+                   [[trunks]]\nname = 'b'\ngateways = ['sip:1.2.3.4']\nallow = ['22.', '+52NNXXXXXXXX', '911', '911', 5]\nformat = 'e165'\n\
+                   prefix = '9x'\ncaller = 'ventas'\nidentity = 'form'\ndomain = 'a b'\ncalls_per_second = '3'\n\
+                   [[trunks]]\nname = 'c'\ngateways = ['sip:1.2.3.5', 'sip:ana:corcel@1.2.3.6']\nallow = []\nprivate = 1\nshows_caler = true\n\
+                   [[trunks]]\nname = 'd'\ngateways = ['sip:1.2.3.7']\nprefix = '9'\nidentity = 'asserted'\n"
+                .into(),
+        };
+        let shown = render_all(&load(&source).unwrap_err(), &[source]);
+        assert!(!shown.contains("corcel"));
+        insta::assert_snapshot!(shown);
     }
 
     #[test]

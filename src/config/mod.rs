@@ -12,15 +12,18 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+mod caller_id;
 mod load;
 pub mod network;
-pub mod outbound;
+pub mod numbers;
 mod sip;
 mod trunk;
 
 pub use crate::operator::Digest;
+pub use caller_id::{CallerId, StandsIn};
 pub use load::load;
 pub use network::Network;
+pub use numbers::Numbers;
 pub use sip::{Identity, Sip, Strangers};
 pub use trunk::{Audio, CalledFrom, Credentials, Gateway, Password, Trunk};
 
@@ -206,7 +209,13 @@ impl Config {
     /// The trunk that an address belongs to; `None` is a stranger.
     #[must_use]
     pub fn trunk_of(&self, source: IpAddr) -> Option<&Trunk> {
-        self.trunks.iter().find(|trunk| trunk.sources.iter().any(|network| network.contains(source)))
+        self.trunks.get(self.trunk_number_of(source)?)
+    }
+
+    /// Its place among [`trunks`](Self::trunks).
+    #[must_use]
+    pub fn trunk_number_of(&self, source: IpAddr) -> Option<usize> {
+        self.trunks.iter().position(|trunk| trunk.sources.iter().any(|network| network.contains(source)))
     }
 
     /// The address to tell a far end at `source`: its trunk's, or the machine's, if either is set.

@@ -46,6 +46,22 @@ impl Network {
         self.prefix == 0
     }
 
+    /// Its first and its last address.
+    #[must_use]
+    pub fn bounds(&self) -> (IpAddr, IpAddr) {
+        let last = match self.address {
+            IpAddr::V4(first) => {
+                let mask = u32::MAX.checked_shr(u32::from(self.prefix)).unwrap_or(0);
+                IpAddr::V4((u32::from(first) | mask).into())
+            }
+            IpAddr::V6(first) => {
+                let mask = u128::MAX.checked_shr(u32::from(self.prefix)).unwrap_or(0);
+                IpAddr::V6((u128::from(first) | mask).into())
+            }
+        };
+        (self.address, last)
+    }
+
     /// True when the address lies in the block. An IPv4 address that a dual-stack socket reports as `::ffff:…` counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -111,6 +127,11 @@ mod tests {
             let block: Network = network.parse().unwrap();
             assert!(block.contains(inside.parse().unwrap()), "{inside} in {network}");
             assert!(!block.contains(outside.parse().unwrap()), "{outside} in {network}");
+            let ((first, last), outside) = (block.bounds(), outside.parse::<IpAddr>().unwrap());
+            assert!(
+                block.contains(first) && block.contains(last) && !(first <= outside && outside <= last),
+                "{network}"
+            );
         }
         assert!(Network::ANY_V6.contains("2001:db8::1".parse().unwrap()));
         assert!(!Network::ANY_V6.contains("::ffff:10.0.0.1".parse().unwrap()), "IPv4 behind a dual-stack socket");

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Network;
-use super::load::{advertised, at_most_a_day, networks, one_of, waiting};
+use super::caller_id::{self, CallerId};
+use super::load::{advertised, at_most_a_day, count, networks, one_of, waiting};
+use super::numbers::{self, Numbers};
 use crate::audio::Codec;
 use crate::document::{Fields, Place};
 use crate::fault::Fault;
@@ -40,6 +42,14 @@ pub struct Trunk {
     pub expires: Duration,
     /// Time between two OPTIONS to a gateway; `None` sends none.
     pub probe: Option<Duration>,
+    /// What may be called through it, and how numbers are written.
+    pub numbers: Numbers,
+    /// Who our calls are from.
+    pub caller_id: CallerId,
+    /// Calls at the same time, both ways together; `None`: as many as the machine takes.
+    pub max_calls: Option<u32>,
+    /// New calls a second, both ways together; `None`: as they come.
+    pub calls_per_second: Option<u32>,
 }
 
 impl Trunk {
@@ -58,6 +68,10 @@ impl Trunk {
             register: None,
             expires: EXPIRES,
             probe: None,
+            numbers: Numbers::default(),
+            caller_id: CallerId::default(),
+            max_calls: None,
+            calls_per_second: None,
         }
     }
 }
@@ -78,6 +92,23 @@ pub enum CalledFrom {
     RequestUri,
     /// The user part of To: some trunks put a fixed account into the request URI.
     To,
+    /// P-Called-Party-ID (RFC 7315 §4.2), where a network put the registered address into the request URI.
+    PCalledPartyId,
+    /// Who diverted the call to us last (RFC 5806 §4).
+    Diversion,
+    /// Who was called first (RFC 7044 §5).
+    HistoryInfo,
+}
+
+impl CalledFrom {
+    /// As files name them.
+    pub const NAMES: [(&str, Self); 5] = [
+        ("request_uri", Self::RequestUri),
+        ("to", Self::To),
+        ("p_called_party_id", Self::PCalledPartyId),
+        ("diversion", Self::Diversion),
+        ("history_info", Self::HistoryInfo),
+    ];
 }
 
 pub(super) fn read(place: Place<'_>, faults: &mut Vec<Fault>) -> Vec<Trunk> {
@@ -87,8 +118,8 @@ pub(super) fn read(place: Place<'_>, faults: &mut Vec<Fault>) -> Vec<Trunk> {
         let name = fields.required("name", faults).and_then(|place| Some((place.text(faults)?, place)));
         let sources_place = fields.optional("sources");
         let mut sources = sources_place.map(|place| networks(place, faults)).unwrap_or_default();
-        let places = [("request_uri", CalledFrom::RequestUri), ("to", CalledFrom::To)];
-        let called_from = one_of(fields.optional("called_from"), &places, faults).unwrap_or(CalledFrom::RequestUri);
+        let called_from = fields.optional("called_from");
+        let called_from = one_of(called_from, &CalledFrom::NAMES, faults).unwrap_or(CalledFrom::RequestUri);
         let advertised = advertised(&mut fields, faults);
         let lines = [("own", Audio::Own), ("shared", Audio::Shared)];
         let audio = one_of(fields.optional("audio"), &lines, faults).unwrap_or(Audio::Own);
@@ -105,9 +136,18 @@ pub(super) fn read(place: Place<'_>, faults: &mut Vec<Fault>) -> Vec<Trunk> {
             let fault = fields.place().fault("«sources» is missing: whom do calls of this trunk come from?");
             faults.push(fault.suggest("sources = [\"198.51.100.0/24\"], or gateways = [\"sip:carrier.example\"]"));
         }
-        for (key, place) in [("probe", probe.map(|(place, _)| place))] {
-            if let Some(place) = place.filter(|_| gateways.is_empty()) {
-                faults.push(place.fault(format!("«{key}» needs «gateways»")));
+        let (numbers, caller_id) = (numbers::read(&mut fields, faults), caller_id::read(&mut fields, faults));
+        let max_calls = count(&mut fields, "max_calls", 1..=1_000_000, faults);
+        let calls_per_second = count(&mut fields, "calls_per_second", 1..=100_000, faults);
+        for key in ["probe", "allow"].into_iter().filter(|_| gateways.is_empty() && fields.name("gateways").is_none()) {
+            if let Some(name) = fields.name(key) {
+                faults.push(name.fault(format!("«{key}» needs «gateways»")));
+            }
+        }
+        for key in ["prefix", "caller", "domain"].into_iter().filter(|_| fields.name("allow").is_none()) {
+            if let Some(name) = fields.name(key) {
+                let fault = name.fault(format!("«{key}» needs «allow»: without it nobody is called by this trunk"));
+                faults.push(fault.suggest("allow = [\"NNXXXXXXXX\"] names every Mexican number of ten digits"));
             }
         }
         let probe = probe.map_or(PROBE, |(_, probe)| probe);
@@ -129,6 +169,10 @@ pub(super) fn read(place: Place<'_>, faults: &mut Vec<Fault>) -> Vec<Trunk> {
             register,
             expires,
             probe,
+            numbers,
+            caller_id,
+            max_calls,
+            calls_per_second,
         });
     }
     trunks

@@ -25,12 +25,15 @@ use crate::sip::{self, Flow, Invitation, Peer, Referral, Rejection, UserAgent};
 pub mod accounts;
 pub mod action;
 mod callees;
+pub mod capacity;
 mod door;
 pub mod guard;
 mod ladders;
 pub mod snapshot;
 pub mod trunks;
+pub mod way_out;
 
+use capacity::Capacity;
 use guard::{Offence, Standing};
 use ladders::Ladders;
 
@@ -56,6 +59,7 @@ pub struct Exchange {
     limits: Limits,
     ids: Ids,
     trunks: Trunks,
+    capacity: Capacity,
     /// Boxed: calls come in the order of their legs, which leaves a tree's nodes half empty.
     calls: BTreeMap<LegId, Box<Line>>,
     /// The other legs of calls.
@@ -119,13 +123,15 @@ const STEPS_MAX: usize = 10_000;
 impl Exchange {
     /// An exchange without calls.
     #[must_use]
-    pub fn new(user_agent: UserAgent, snapshot: Arc<Snapshot>, limits: Limits, mut ids: Ids) -> Self {
+    pub fn new(mut user_agent: UserAgent, snapshot: Arc<Snapshot>, limits: Limits, mut ids: Ids) -> Self {
+        user_agent.reached_at(snapshot.reached());
         Self {
             user_agent,
             guard: Guard::new(snapshot.config().guard.clone(), snapshot.config().sip.strangers),
             snapshot,
             limits,
             trunks: Trunks::default(),
+            capacity: Capacity::default(),
             ladders: Ladders::new(&mut ids),
             ids,
             calls: BTreeMap::new(),
@@ -280,6 +286,7 @@ impl Exchange {
         out.extend(self.trunks.take_questions().map(Output::LookUp));
         for trunks::Hosts { trunk, addresses, names } in self.trunks.take_located() {
             self.snapshot = Arc::new(self.snapshot.with_gateways(trunk, addresses));
+            self.user_agent.reached_at(self.snapshot.reached());
             out.extend(names.into_iter().map(|(address, name)| Output::Named { address, name }));
         }
         self.dispatch(now, None, out);
@@ -495,6 +502,12 @@ impl Exchange {
         &self.trunks
     }
 
+    /// How many calls each trunk carries.
+    #[must_use]
+    pub fn capacity(&self) -> &Capacity {
+        &self.capacity
+    }
+
     /// Where phones are registered.
     #[must_use]
     pub fn registrar(&self) -> Option<&Registrar> {
@@ -544,7 +557,7 @@ impl Exchange {
             number: route.number,
             extension: route.extension,
             caller: match route.to {
-                Destination::Flow(_) => snapshot::caller(&invitation),
+                Destination::Flow(_) => snapshot.caller(&invitation),
                 // Who is registered is known, whatever From says.
                 Destination::Callee(_) => phone.clone(),
             },
@@ -562,6 +575,14 @@ impl Exchange {
         if !self.guard.begin_call(&peer, standing) {
             info!(%peer, status = 503, "as many calls as one address may have ([guard] calls)");
             let why = refusal(503, Some(RETRY_AFTER_SECONDS), "too many calls from this address".into());
+            return self.user_agent.reject(now.instant, leg, &why, &mut self.sip_actions);
+        }
+        let trunk = snapshot.trunk(peer.address);
+        if let Some(Err(full)) = trunk.map(|(number, trunk)| self.capacity.begin(now.instant, leg, (number, trunk))) {
+            self.guard.end_call(&peer, standing);
+            let name = trunk.map_or("", |(_, trunk)| &trunk.name);
+            info!(%peer, status = 503, "trunk «{name}»: {full}");
+            let why = refusal(503, Some(full.retry_after()), full.to_string());
             return self.user_agent.reject(now.instant, leg, &why, &mut self.sip_actions);
         }
         let span = info_span!("call", call = %call.key(), leg = leg.0);
@@ -646,6 +667,7 @@ impl Exchange {
                     self.ladders.end(call, key);
                     self.forget_beside(now, call, out);
                     self.guard.end_call(&peer, standing);
+                    self.capacity.end(call);
                     if let Some(at) = wake {
                         self.timers.remove(&(at, call));
                     }

@@ -5,11 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::call::Tenant;
-use crate::config::{Audio, CalledFrom, Config, Network};
+use crate::config::{Audio, CalledFrom, Config, Network, Trunk};
 use crate::exchange::guard::Standing;
 use crate::operator::number::{self, Route, Routes};
 use crate::sdp::Terms;
-use crate::sip::Invitation;
+use crate::sip::{Invitation, Reached};
 
 /// Everything a new call is routed by.
 pub struct Snapshot {
@@ -72,14 +72,46 @@ impl Snapshot {
         &self.config
     }
 
-    /// The called number as this INVITE's trunk names it; the Request-URI's for a source of no trunk.
+    /// The called number as this INVITE's trunk names it; the Request-URI's for a source of no trunk, and where what the trunk's calls should
+    /// have is missing.
     #[must_use]
     pub fn called<'i>(&self, invitation: &'i Invitation) -> &'i str {
         let trunk = self.config.trunk_of(canonical(invitation.source.address));
-        match trunk.map_or(CalledFrom::RequestUri, |trunk| trunk.called_from) {
+        let called = match trunk.map_or(CalledFrom::RequestUri, |trunk| trunk.called_from) {
             CalledFrom::RequestUri => &invitation.request_user,
             CalledFrom::To => &invitation.to_user,
-        }
+            CalledFrom::PCalledPartyId => &invitation.called_party,
+            CalledFrom::Diversion => &invitation.diverted_by,
+            CalledFrom::HistoryInfo => &invitation.called_first,
+        };
+        if called.is_empty() { &invitation.request_user } else { called }
+    }
+
+    /// The caller's number, normalised; `None` when the caller is anonymous, or calls from what is no number.
+    #[must_use]
+    pub fn caller(&self, invitation: &Invitation) -> Option<String> {
+        let user = invitation.from_user.as_str();
+        let hidden =
+            user.is_empty() || ["anonymous", "unavailable", "restricted"].contains(&user.to_lowercase().as_str());
+        let trunk = self.config.trunk_of(canonical(invitation.source.address));
+        let format = trunk.map(|trunk| trunk.numbers.format).unwrap_or_default();
+        if hidden { None } else { number::caller(&format.read(user)) }
+    }
+
+    /// Where the far ends of trunks reach us that have an address of their own for that, in the order in which trunks count.
+    #[must_use]
+    pub fn reached(&self) -> Vec<Reached> {
+        let trunks = self.config.trunks.iter();
+        trunks
+            .flat_map(|trunk| trunk.sources.iter().map(|from| Reached { from: from.bounds(), at: trunk.advertised }))
+            .collect()
+    }
+
+    /// The trunk of this address, and its place in the settings.
+    #[must_use]
+    pub fn trunk(&self, source: SocketAddr) -> Option<(usize, &Trunk)> {
+        let number = self.config.trunk_number_of(canonical(source))?;
+        Some((number, self.config.trunks.get(number)?))
     }
 
     /// Whether the trunk of this address lets its calls share sockets.
@@ -123,16 +155,11 @@ impl Snapshot {
     /// The operator and flow for an INVITE.
     #[must_use]
     pub fn route(&self, invitation: &Invitation) -> Option<(Arc<Tenant>, Route)> {
-        self.find(self.called(invitation), &invitation.request_parameters)
+        let called = self.called(invitation);
+        let trunk = self.config.trunk_of(canonical(invitation.source.address));
+        let read = trunk.map(|trunk| trunk.numbers.called(called));
+        self.find(read.as_deref().unwrap_or(called), &invitation.request_parameters)
     }
-}
-
-/// The caller's number, normalised; `None` when the caller is anonymous, or calls from what is no number.
-#[must_use]
-pub fn caller(invitation: &Invitation) -> Option<String> {
-    let user = invitation.from_user.as_str();
-    let hidden = user.is_empty() || ["anonymous", "unavailable", "restricted"].contains(&user.to_lowercase().as_str());
-    if hidden { None } else { number::caller(user) }
 }
 
 /// What a peer wrote, as a record may keep it and a terminal may show it: everything but printable ASCII percent-encoded

@@ -280,6 +280,31 @@ impl Trunks {
         self.lines.iter().all(|line| line.machine.is_over() || line.machine.registration().is_none())
     }
 
+    /// This machine's settings, as they are written.
+    pub(super) fn config(&self) -> Arc<Config> {
+        self.config.clone()
+    }
+
+    /// The ways of a trunk for one call: gateways in the order of the settings, the hosts of each as their weights draw it this time, and those
+    /// that are known not to answer behind the others. A trunk that was never located has none.
+    pub(super) fn hops(&mut self, now: Instant, index: usize, listeners: &Listeners) -> Vec<Way> {
+        let (Some(line), Some(ids)) = (self.lines.get(index), &mut self.ids) else { return Vec::new() };
+        let Some(trunk) = self.config.trunks.get(index) else { return Vec::new() };
+        let mut peers: Vec<Peer> = Vec::new();
+        for (gateway, found) in trunk.gateways.iter().zip(&line.found) {
+            // What was answered since the search began, however long ago that was: the ways are those that it found.
+            match locate(&gateway.server(), abilities(listeners), line.began.min(now), &self.cache, ids) {
+                Located::Known { peers: drawn, .. } if !drawn.is_empty() => peers.extend(drawn),
+                Located::Known { .. } | Located::Missing(_) => peers.extend(found.iter().flatten()),
+            }
+        }
+        let place = |way: &Way| peers.iter().position(|peer| *peer == way.peer).unwrap_or(usize::MAX);
+        let mut ways: Vec<(bool, usize, &Way)> =
+            line.machine.ways().map(|(way, health)| (health.standing() == Standing::Down, place(way), way)).collect();
+        ways.sort_by_key(|(down, place, _)| (*down, *place));
+        ways.into_iter().map(|(_, _, way)| way.clone()).collect()
+    }
+
     /// Every trunk's name and machine.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Trunk)> {
         self.lines.iter().map(|line| (line.name.as_str(), &line.machine))

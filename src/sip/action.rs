@@ -230,6 +230,12 @@ pub struct Invitation {
     pub request_parameters: Vec<(String, String)>,
     /// User part of the To URI, percent-decoded.
     pub to_user: String,
+    /// User part of P-Called-Party-ID (RFC 7315 §4.2), percent-decoded; empty where there is none.
+    pub called_party: String,
+    /// Who diverted the call last (RFC 5806): the user part of the topmost Diversion.
+    pub diverted_by: String,
+    /// Who was called first (RFC 7044): the user part of the first History-Info.
+    pub called_first: String,
     /// User part of the From URI, percent-decoded; empty for anonymous callers.
     pub from_user: String,
     /// Display name of From, unquoted.

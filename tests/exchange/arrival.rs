@@ -165,6 +165,103 @@ fn a_trunk_may_name_the_called_number_in_to() {
     assert_eq!((record.operator.as_str(), record.called.as_str()), ("bluepoint", "7676720827"));
 }
 
+/// RFC 7315 §4.2, RFC 5806, RFC 7044: where a network put its own address, or an account, into the request URI.
+#[test]
+fn a_trunk_may_name_the_called_number_in_a_header_of_its_own() {
+    let diverted = "Diversion: <sip:+527676720827@x>;reason=unconditional, <sip:5@x>\r\n";
+    let history = "History-Info: <sip:+527676720827@x?Reason=SIP%3Bcause%3D302>;index=1, <sip:5@x>;index=1.1\r\n";
+    for (called_from, headers, operator) in [
+        (CalledFrom::PCalledPartyId, "P-Called-Party-ID: <sip:7676720827@x>\r\n", "bluepoint"),
+        (CalledFrom::Diversion, diverted, "bluepoint"),
+        (CalledFrom::HistoryInfo, history, "bluepoint"),
+        // What is not there, or cannot be read, leaves the request URI.
+        (CalledFrom::Diversion, "", "beneleit"),
+        (CalledFrom::PCalledPartyId, "P-Called-Party-ID: <<>\r\n", "beneleit"),
+        (CalledFrom::RequestUri, diverted, "beneleit"),
+    ] {
+        let config = Config { trunks: vec![trunk("198.18.0.0/16", called_from)], ..Config::default() };
+        let mut sim = Sim::with(Setup { config, ..Setup::default() });
+        let phone = sim.phone("diverted");
+        sim.phones[phone].invite_headers = headers;
+        sim.invite(phone, "*2363");
+        sim.advance(SECOND);
+        sim.bye(phone);
+        sim.assert_idle();
+        assert_eq!(sim.record().operator, operator, "{called_from:?} {headers}");
+    }
+}
+
+/// A carrier that writes numbers abroad without a +, and its own prefix in front of those that are called.
+#[test]
+fn numbers_are_read_as_their_trunk_writes_them() {
+    let numbers = Numbers { format: Format::E164, strip: "77".into(), ..Numbers::default() };
+    let carrier = Trunk { numbers, ..trunk("198.18.0.0/16", CalledFrom::RequestUri) };
+    let mut sim =
+        Sim::with(Setup { config: Config { trunks: vec![carrier], ..Config::default() }, ..Setup::default() });
+    for (from, called, caller, operator) in [
+        ("12125551234", "77527676720827", "+12125551234", "bluepoint"),
+        ("525555123456", "7676720827", "5555123456", "bluepoint"),
+        ("5555123456", "77*2363", "5555123456", "beneleit"),
+    ] {
+        let phone = sim.phone(called);
+        sim.phones[phone].from = from.into();
+        sim.invite(phone, called);
+        sim.advance(SECOND);
+        sim.bye(phone);
+        sim.advance(SECOND);
+        let record = sim.records.last().unwrap();
+        assert_eq!((record.caller.as_str(), record.operator.as_str()), (caller, operator));
+        assert_eq!(record.called, called, "as it came");
+    }
+}
+
+/// What a carrier sold: the call beyond it is refused with what the carrier's operator has to know, and others are not held up by it.
+#[test]
+fn a_trunk_takes_as_many_calls_and_as_fast_as_its_settings_say() {
+    let first =
+        Trunk { max_calls: Some(3), calls_per_second: Some(2), ..trunk("198.18.0.0/29", CalledFrom::RequestUri) };
+    let config = Config { trunks: vec![first, trunk("198.18.0.0/16", CalledFrom::RequestUri)], ..Config::default() };
+    let mut sim = Sim::with(Setup { config, ..Setup::default() });
+    // Addresses count up from 198.18.0.1: seven are the first trunk's.
+    let phones: Vec<usize> = (0..3).map(|number| sim.dial(&format!("burst{number}"), "*2363")).collect();
+    sim.advance(SECOND);
+    assert_eq!(sim.phones[phones[2]].finals, [503]);
+    let last = &sim.phones[phones[2]].last_response;
+    assert_eq!(peer::header(last, "Retry-After").as_deref(), Some("1"));
+    assert!(peer::header(last, "Warning").unwrap().contains("2 calls a second (calls_per_second)"), "{last:?}");
+    let (third, fourth) = (sim.dial("third", "*2363"), sim.dial("fourth", "*2363"));
+    sim.advance(SECOND);
+    assert_eq!((sim.phones[third].finals.as_slice(), sim.phones[fourth].finals.as_slice()), (&[200][..], &[503][..]));
+    let last = &sim.phones[fourth].last_response;
+    assert!(peer::header(last, "Warning").unwrap().contains("3 calls (max_calls)"), "{last:?}");
+    assert_eq!(sim.exchange.capacity().calls(0), 3);
+    sim.bye(third);
+    sim.advance(SECOND);
+    let (fifth, _, others) = (sim.dial("fifth", "*2363"), sim.phone("sixth"), sim.dial("other", "*2363"));
+    sim.advance(SECOND);
+    assert_eq!((sim.phones[fifth].finals.as_slice(), sim.phones[others].finals.as_slice()), (&[200][..], &[200][..]));
+    for phone in [phones[0], phones[1], fifth, others] {
+        sim.bye(phone);
+    }
+    sim.assert_idle();
+    assert_eq!((sim.exchange.capacity().calls(0), sim.exchange.capacity().calls(1)), (0, 0));
+}
+
+/// A trunk that reaches us elsewhere finds that address in Contact and in what we ask it, not in its audio alone.
+#[test]
+fn a_trunk_hears_the_address_that_it_reaches_us_at() {
+    let carrier = Trunk { advertised: Some([203, 0, 113, 7].into()), ..trunk("198.18.0.1/32", CalledFrom::RequestUri) };
+    let config = Config { trunks: vec![carrier, trunk("198.18.0.0/16", CalledFrom::RequestUri)], ..Config::default() };
+    let mut sim = Sim::with(Setup { config, ..Setup::default() });
+    for (name, contact) in [("one", "<sip:contesta@203.0.113.7:5060>"), ("two", "<sip:contesta@192.0.2.10:5060>")] {
+        let phone = sim.dial(name, "*2363");
+        sim.advance(SECOND);
+        assert_eq!(peer::header(&sim.phones[phone].last_response, "Contact").as_deref(), Some(contact));
+        sim.bye(phone);
+    }
+    sim.assert_idle();
+}
+
 // ---- The same INVITE again ------------------------------------------------------------------------------------------
 
 #[test]

@@ -14,7 +14,7 @@
 //! the address, but not the phones that are registered behind it. Every table is bounded: what is forgotten first is whoever was
 //! silent longest. Each block is one line in the log, however much it holds off.
 
-mod rate;
+pub(super) mod rate;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 /// So many a second, and so many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rate {
+pub(in crate::exchange) struct Rate {
     interval: Duration,
     burst: Duration,
 }
 
 /// A bucket of tokens, full at first: the moment at which it is full again says how many are left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Bucket {
+pub(in crate::exchange) struct Bucket {
     full_at: Option<Instant>,
 }
 
@@ -23,6 +23,12 @@ impl Rate {
     pub fn of(per_second: u32) -> Self {
         let interval = Duration::from_secs(1) / per_second.max(1);
         Self { interval, burst: interval * per_second.max(1) * BURST_SECONDS }
+    }
+
+    /// `per_second` is at least 1, and no more than that come at once: what a carrier counts.
+    pub fn within_a_second(per_second: u32) -> Self {
+        let interval = Duration::from_secs(1) / per_second.max(1);
+        Self { interval, burst: interval * per_second.max(1) }
     }
 }
 

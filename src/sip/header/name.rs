@@ -21,18 +21,24 @@ pub enum Name {
     ContentType,
     /// RFC 3261 §20.16.
     CSeq,
+    /// RFC 5806 §4.
+    Diversion,
     /// RFC 6665 §8.2.1.
     Event,
     /// RFC 3261 §20.19.
     Expires,
     /// RFC 3261 §20.20.
     From,
+    /// RFC 7044 §5.
+    HistoryInfo,
     /// RFC 3261 §20.22.
     MaxForwards,
     /// RFC 4028 §5.
     MinSe,
     /// RFC 3261 §20.23.
     MinExpires,
+    /// RFC 7315 §4.2.
+    PCalledPartyId,
     /// RFC 3261 §20.27.
     ProxyAuthenticate,
     /// RFC 3261 §20.28.
@@ -117,6 +123,7 @@ impl Name {
             7 if is("Require") => Self::Require,
             8 if is("Refer-To") => Self::ReferTo,
             8 if is("Replaces") => Self::Replaces,
+            9 if is("Diversion") => Self::Diversion,
             9 if is("Refer-Sub") => Self::ReferSub,
             9 if is("Timestamp") => Self::Timestamp,
             9 if is("Supported") => Self::Supported,
@@ -126,10 +133,12 @@ impl Name {
             12 if is("Content-Type") => Self::ContentType,
             12 if is("Max-Forwards") => Self::MaxForwards,
             12 if is("Record-Route") => Self::RecordRoute,
+            12 if is("History-Info") => Self::HistoryInfo,
             13 if is("Authorization") => Self::Authorization,
             14 if is("Content-Length") => Self::ContentLength,
             15 if is("Session-Expires") => Self::SessionExpires,
             16 if is("WWW-Authenticate") => Self::WwwAuthenticate,
+            17 if is("P-Called-Party-ID") => Self::PCalledPartyId,
             18 if is("Proxy-Authenticate") => Self::ProxyAuthenticate,
             18 if is("Subscription-State") => Self::SubscriptionState,
             19 if is("Proxy-Authorization") => Self::ProxyAuthorization,
@@ -149,12 +158,15 @@ impl Name {
             Self::ContentLength => "Content-Length",
             Self::ContentType => "Content-Type",
             Self::CSeq => "CSeq",
+            Self::Diversion => "Diversion",
             Self::Event => "Event",
             Self::Expires => "Expires",
             Self::From => "From",
+            Self::HistoryInfo => "History-Info",
             Self::MaxForwards => "Max-Forwards",
             Self::MinSe => "Min-SE",
             Self::MinExpires => "Min-Expires",
+            Self::PCalledPartyId => "P-Called-Party-ID",
             Self::ProxyAuthenticate => "Proxy-Authenticate",
             Self::ProxyAuthorization => "Proxy-Authorization",
             Self::RAck => "RAck",
@@ -255,6 +267,9 @@ mod tests {
             "Retry-After",
             "Session-Expires",
             "Subscription-State",
+            "P-Called-Party-ID",
+            "Diversion",
+            "History-Info",
         ] {
             assert_eq!(Name::of(name.as_bytes()).text(), name);
         }

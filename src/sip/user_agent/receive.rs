@@ -326,6 +326,9 @@ fn invitation(message: &Message, envelope: &Envelope<'_>, source: Peer) -> Invit
         request_user: envelope.uri.user_text(),
         request_parameters: envelope.uri.all_parameters(),
         to_user: envelope.to.uri.user_text(),
+        called_party: first_user(message, Name::PCalledPartyId),
+        diverted_by: first_user(message, Name::Diversion),
+        called_first: first_user(message, Name::HistoryInfo),
         from_user: envelope.from.uri.user.map(decoded).filter(|user| user != "anonymous").unwrap_or_default(),
         from_display: envelope.from.display_text(),
         call_id: text(envelope.call_id),
@@ -334,4 +337,16 @@ fn invitation(message: &Message, envelope: &Envelope<'_>, source: Peer) -> Invit
         offer: message.has_body().then(|| message.body()),
         replaces: None,
     }
+}
+
+/// The user part of the first address of a header; empty where there is none that can be read.
+fn first_user(message: &Message, name: Name) -> String {
+    let mut first = None;
+    if let Some(value) = message.value(name) {
+        // What is broken behind the first one is no business of ours.
+        let _ = Address::parse_list(name, value, |address| {
+            first.get_or_insert_with(|| address.uri.user_text());
+        });
+    }
+    first.unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! Which numbers may be called through a trunk, and how they are written for it. Nothing may that no pattern names: whatever a caller
-//! keys, there is no way from it to a destination outside the list.
+//! `allow`, `format`, `prefix` and `strip` of a trunk: which numbers may be called through it, and how numbers are written on it. Nothing may
+//! be called that no pattern names: whatever a caller keys, there is no way from it to a destination outside the list.
 //!
 //! A pattern is as long as the numbers it allows: `X` is any digit, `N` one of 2 to 9, everything else itself (`*` too). Nothing stands for
 //! «and so on»: an open end is how costly numbers get in. Numbers are compared in their one form ([`normalise`]), so a country code or an
@@ -9,19 +9,22 @@ use std::fmt;
 
 use thiserror::Error;
 
+use super::load::one_of;
+use crate::document::Fields;
+use crate::fault::Fault;
 use crate::operator::number::normalise;
 
 /// The rules of one trunk; without patterns it places no calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outbound {
+pub struct Numbers {
     /// What may be called.
     pub allow: Vec<Pattern>,
-    /// How numbers are written.
+    /// How numbers are written, on both ways.
     pub format: Format,
-    /// Written in front of every number.
+    /// Written in front of every number that we call.
     pub prefix: String,
-    /// The number that our calls show, when it is always the same.
-    pub caller: Option<String>,
+    /// Taken off the numbers that are called with us, where they begin with it.
+    pub strip: String,
 }
 
 /// How a trunk wants its numbers.
@@ -81,7 +84,7 @@ pub const NUMBER_MAX: usize = 20;
 /// Mexico.
 const COUNTRY_CODE: &str = "52";
 
-impl Outbound {
+impl Numbers {
     /// The user part of the Request-URI for a number as somebody keyed it: digits, `*`, `#`, and a `+` in front, nothing else.
     ///
     /// # Errors
@@ -95,12 +98,40 @@ impl Outbound {
         if !self.allow.iter().any(|pattern| pattern.matches(number.as_str())) {
             return Err(Denied::NotAllowed);
         }
-        Ok(format!("{}{}", self.prefix, self.format.write(number.as_str())))
+        // RFC 3261 §25.1: a `#` may not stand in a user part.
+        Ok(format!("{}{}", self.prefix, self.format.write(number.as_str())).replace('#', "%23"))
+    }
+
+    /// A number that the trunk says was called, as numbers are compared.
+    #[must_use]
+    pub fn called(&self, user: &str) -> String {
+        self.format.read(user.strip_prefix(self.strip.as_str()).filter(|rest| !rest.is_empty()).unwrap_or(user))
     }
 }
 
 impl Format {
-    fn write(self, number: &str) -> String {
+    /// As files name them.
+    pub const NAMES: [(&str, Self); 3] =
+        [("national", Self::National), ("e164", Self::E164), ("plus_e164", Self::PlusE164)];
+
+    /// A number that the trunk wrote, in the form in which numbers are compared, so far as this format says something about it.
+    #[must_use]
+    pub fn read(self, user: &str) -> String {
+        let is_plain = user.bytes().all(|byte| byte.is_ascii_digit());
+        match self {
+            // Ten digits are a number of ours, whatever the carrier promised.
+            Self::E164 if is_plain && (11..=15).contains(&user.len()) => format!("+{user}"),
+            Self::National if is_plain && user.len() > 10 => match user.strip_prefix("00") {
+                Some(abroad) => format!("+{abroad}"),
+                None => user.to_owned(),
+            },
+            Self::E164 | Self::National | Self::PlusE164 => user.to_owned(),
+        }
+    }
+
+    /// A number in the form in which numbers are compared, as the trunk wants it.
+    #[must_use]
+    pub fn write(self, number: &str) -> String {
         let is_mexican = number.len() == 10 && number.bytes().all(|byte| byte.is_ascii_digit());
         match (self, number.strip_prefix('+')) {
             (Self::PlusE164, None) if is_mexican => format!("+{COUNTRY_CODE}{number}"),
@@ -186,6 +217,38 @@ pub fn is_number(text: &str) -> bool {
     !plain.is_empty() && plain.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'*' | b'#'))
 }
 
+/// The number rules of a trunk, and where they stand; the caller says what they need.
+pub(super) fn read(fields: &mut Fields<'_>, faults: &mut Vec<Fault>) -> Numbers {
+    let format = one_of(fields.optional("format"), &Format::NAMES, faults).unwrap_or_default();
+    let mut allow = Vec::new();
+    if let Some(place) = fields.optional("allow") {
+        let before = faults.len();
+        for (text, place) in place.texts(faults) {
+            match Pattern::parse(text) {
+                Ok(pattern) if allow.contains(&pattern) => faults.push(place.fault("this pattern stands here twice")),
+                Ok(pattern) => allow.push(pattern),
+                Err(why) => faults.push(place.fault(why.to_string())),
+            }
+        }
+        if faults.len() == before && (allow.is_empty() || allow.len() > PATTERNS_MAX) {
+            let expected = format!("expected 1 to {PATTERNS_MAX} patterns, like [\"NNXXXXXXXX\", \"911\"]");
+            faults.push(place.fault(expected));
+        }
+    }
+    let mut digits = |key: &'static str| {
+        let place = fields.optional(key)?;
+        let text = place.text(faults)?;
+        if text.chars().count() > NUMBER_MAX || !is_number(text) {
+            faults.push(place.fault(format!("«{key}» is made of digits, * and #, with a + in front at most")));
+        }
+        Some(text.to_owned())
+    };
+    Numbers { prefix: digits("prefix").unwrap_or_default(), strip: digits("strip").unwrap_or_default(), allow, format }
+}
+
+/// Most patterns of one trunk.
+const PATTERNS_MAX: usize = 256;
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -193,9 +256,33 @@ mod tests {
 
     use super::*;
 
-    fn rules(allow: &[&str], format: Format, prefix: &str) -> Outbound {
+    fn rules(allow: &[&str], format: Format, prefix: &str) -> Numbers {
         let allow = allow.iter().map(|text| Pattern::parse(text).unwrap()).collect();
-        Outbound { allow, format, prefix: prefix.into(), caller: None }
+        Numbers { allow, format, prefix: prefix.into(), strip: String::new() }
+    }
+
+    #[test]
+    fn what_a_trunk_writes_is_read_by_its_format() {
+        let number = |format: Format, user: &str| normalise(&format.read(user)).to_string();
+        for (format, user, expected) in [
+            (Format::E164, "522226057239", "2226057239"),
+            (Format::E164, "12125551234", "+12125551234"),
+            (Format::E164, "2226057239", "2226057239"),
+            (Format::National, "0012125551234", "+12125551234"),
+            (Format::National, "00522226057239", "2226057239"),
+            (Format::National, "2226057239", "2226057239"),
+            (Format::National, "012226057239", "2226057239"),
+            (Format::PlusE164, "+12125551234", "+12125551234"),
+            (Format::E164, "*2363", "*2363"),
+            (Format::E164, "ventas", "ventas"),
+        ] {
+            assert_eq!(number(format, user), expected, "{format:?} {user}");
+        }
+        let rules = Numbers { strip: "77".into(), format: Format::E164, ..Numbers::default() };
+        assert_eq!(
+            ["77522226057239", "522226057239", "77"].map(|user| rules.called(user)),
+            ["+522226057239", "+522226057239", "77"]
+        );
     }
 
     #[test]
@@ -224,7 +311,8 @@ mod tests {
         {
             assert_eq!(rules(&allow, Format::PlusE164, "").dial(broken), Err(Denied::NoNumber), "{broken}");
         }
-        assert_eq!(Outbound::default().dial("911"), Err(Denied::NotAllowed), "nothing is allowed that is not named");
+        assert_eq!(Numbers::default().dial("911"), Err(Denied::NotAllowed), "nothing is allowed that is not named");
+        assert_eq!(rules(&["#31#"], Format::National, "").dial("#31#").as_deref(), Ok("%2331%23"));
     }
 
     #[test]
