@@ -148,7 +148,9 @@ impl Trunks {
         user_agent: &mut UserAgent,
         out: &mut Vec<sip::Action>,
     ) {
-        self.asking.remove(&question);
+        if self.asking.remove(&question).is_none() {
+            return;
+        }
         self.cache.insert(now, question, answer);
         for index in 0..self.lines.len() {
             if self.lines.get(index).is_some_and(|line| line.waits) {
@@ -269,6 +271,11 @@ impl Trunks {
 
     /// Ends what we keep up: no new calls are wanted.
     pub fn leave(&mut self, now: Instant, user_agent: &mut UserAgent, out: &mut Vec<sip::Action>) {
+        // Nobody is looked up any more.
+        self.asking.clear();
+        for line in &mut self.lines {
+            (line.waits, line.locate_at) = (false, None);
+        }
         for index in 0..self.lines.len() {
             self.tell(now, index, user_agent, out, |machine, ids, actions| machine.leave(now, ids, actions));
         }

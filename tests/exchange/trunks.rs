@@ -238,6 +238,12 @@ fn an_answer_of_the_dns_that_is_lost_is_asked_for_again() {
     sim.tell(Input::Begin);
     sim.advance(2 * MINUTE);
     assert!(is_registered(&sim), "{:?}", sim.looked_up);
+    // Nobody asks any more once the engine stops.
+    sim.dns_loses = u32::MAX;
+    sim.advance(2 * MINUTE);
+    sim.tell(Input::Drain { retry_after: 1 });
+    sim.advance(SECOND);
+    sim.assert_idle();
 }
 
 #[test]
