@@ -434,8 +434,12 @@ impl Call {
         }
         company.leaving.retain(|leg| !leg.is_over());
         if is_fork {
+            if matches!(cause, EndCause::Unproven(_) | EndCause::RemoteRefused(401 | 407)) {
+                self.note(now, "sip", cause.explain());
+            }
             let status = match cause {
                 EndCause::RemoteRefused(status) => *status,
+                EndCause::Unproven(_) => 403,
                 EndCause::RemoteBye
                 | EndCause::Cancelled
                 | EndCause::LocalBye

@@ -1,9 +1,13 @@
 //! Where somebody is reached whom a call is led to: from a [`Callee`] to the INVITEs that are to be sent. Nothing is dialled from here but
-//! what is declared: an agent's phones are where the registrar says.
+//! what is declared: an agent's phones are where the registrar says, and a trunk says which numbers it calls.
 
 use std::net::IpAddr;
+use std::time::Instant;
+
+use tracing::warn;
 
 use super::Exchange;
+use super::way_out::WayOut;
 use crate::call::Way;
 use crate::flow::Callee;
 use crate::sip::{Peer, Rejection};
@@ -21,12 +25,42 @@ const WAYS_MAX: usize = 16;
 
 impl Exchange {
     /// The ways to somebody, each with its leg; all of them are called at once. Otherwise the status that says why there is none.
-    pub(super) fn ways_to(&mut self, to: &Callee, asker: &Asker<'_>) -> Result<Vec<Way>, Rejection> {
+    pub(super) fn ways_to(&mut self, now: Instant, to: &Callee, asker: &Asker<'_>) -> Result<Vec<Way>, Rejection> {
         if self.draining {
             return Err(nowhere(503, "no calls are placed while the engine stops"));
         }
         match to {
             Callee::Agent(user) => self.ways_to_agent(user, asker),
+            Callee::Trunk { trunk, number } => self.way_to_number(now, trunk, number, asker),
+        }
+    }
+
+    /// The number as the trunk calls it, if it may be called and the trunk has room. Its other gateways wait with the leg for its INVITE.
+    fn way_to_number(
+        &mut self,
+        now: Instant,
+        trunk: &str,
+        number: &str,
+        asker: &Asker<'_>,
+    ) -> Result<Vec<Way>, Rejection> {
+        let caller = Some(asker.caller).filter(|caller| !caller.is_empty());
+        let leg = self.user_agent.reserve_leg();
+        let found = self.trunks.way_out(now, trunk, number, caller, self.user_agent.listeners());
+        let found = found.and_then(|way| {
+            let settings = self.snapshot.config().trunks.get(way.trunk);
+            settings.map_or(Ok(()), |settings| self.capacity.begin(now, leg, (way.trunk, settings)))?;
+            Ok(way)
+        });
+        match found {
+            Ok(WayOut { first, from, through, .. }) => {
+                let terms = self.snapshot.terms(first.destination.address);
+                self.through.insert(leg, through);
+                Ok(vec![Way { leg, target: first.target, peer: first.destination, from, terms }])
+            }
+            Err(why) => {
+                warn!("trunk «{trunk}»: a call is not placed: {why}");
+                Err(nowhere(why.status(), &why.to_string()))
+            }
         }
     }
 

@@ -20,6 +20,7 @@ use crate::now::Now;
 use crate::sip::ladder::{Direction, Glance, Ladder};
 use crate::sip::registrar::{Registrar, Registration, Report};
 use crate::sip::uri::Uri;
+use crate::sip::user_agent::Through;
 use crate::sip::{self, Flow, Invitation, Peer, Referral, Rejection, UserAgent};
 
 pub mod accounts;
@@ -60,6 +61,8 @@ pub struct Exchange {
     ids: Ids,
     trunks: Trunks,
     capacity: Capacity,
+    /// What INVITEs by trunks need that have no socket yet.
+    through: BTreeMap<LegId, Through>,
     /// Boxed: calls come in the order of their legs, which leaves a tree's nodes half empty.
     calls: BTreeMap<LegId, Box<Line>>,
     /// The other legs of calls.
@@ -132,6 +135,7 @@ impl Exchange {
             limits,
             trunks: Trunks::default(),
             capacity: Capacity::default(),
+            through: BTreeMap::new(),
             ladders: Ladders::new(&mut ids),
             ids,
             calls: BTreeMap::new(),
@@ -436,6 +440,9 @@ impl Exchange {
             sip::Event::Rerouted { leg, failed, status, next } => {
                 let why = if status == 408 { "does not answer" } else { "takes no calls now" };
                 warn!(leg = leg.0, peer = %failed, status, "a gateway {why}: the call goes to {next}");
+                if let Some(beside) = self.beside.get_mut(&leg) {
+                    beside.peer = next;
+                }
                 return None;
             }
             sip::Event::Confirmed { leg, answer } => (leg, call::Event::Confirmed(answer)),
@@ -444,7 +451,10 @@ impl Exchange {
             sip::Event::Reanswered { leg, body } => (leg, call::Event::Reanswered(body)),
             sip::Event::Unchanged { leg, status } => (leg, call::Event::Unchanged(status)),
             sip::Event::Info { leg, content_type, body } => (leg, call::Event::Info { content_type, body }),
-            sip::Event::Ended { leg, cause } => (leg, call::Event::Ended(cause)),
+            sip::Event::Ended { leg, cause } => {
+                self.capacity.end(leg);
+                (leg, call::Event::Ended(cause))
+            }
             sip::Event::Referred { leg, referral } => match self.led(leg, &referral) {
                 Ok(led) => (leg, call::Event::Referred(led)),
                 Err(status) => {
@@ -618,12 +628,15 @@ impl Exchange {
         match action {
             call::Action::At(leg, action) => return self.call_action(now, call, leg, *action, out),
             call::Action::Find(callee) => {
-                let found = self.find(call, &callee);
+                let found = self.find(now.instant, call, &callee);
                 self.with_call(now, call, |call, actions| call.handle(now, leg, call::Event::Found(found), actions));
                 return Some(call);
             }
             call::Action::Invite(invite) => {
-                self.user_agent.invite_as(now.instant, leg, &invite, sip);
+                match self.through.remove(&leg) {
+                    Some(through) => self.user_agent.invite_through(now.instant, leg, &invite, &through, sip),
+                    None => self.user_agent.invite_as(now.instant, leg, &invite, sip),
+                }
                 let key = self.user_agent.call_id(leg).map(|call_id| self.ladders.join(call, call_id));
                 if let Some(beside) = self.beside.get_mut(&leg) {
                     beside.ladder = key;
@@ -716,14 +729,16 @@ impl Exchange {
     }
 
     /// Where somebody is reached for a call: from here on the legs are the call's.
-    fn find(&mut self, call: LegId, callee: &Callee) -> Result<Vec<call::Way>, Rejection> {
+    fn find(&mut self, now: Instant, call: LegId, callee: &Callee) -> Result<Vec<call::Way>, Rejection> {
         let line = self.calls.get(&call);
         let line = line.map(|line| (line.call.operator().to_owned(), line.call.caller().to_owned()));
         let (operator, caller) = line.unwrap_or_default();
-        let found = self.ways_to(callee, &callees::Asker { operator: &operator, caller: &caller });
+        let found = self.ways_to(now, callee, &callees::Asker { operator: &operator, caller: &caller });
         for way in found.iter().flatten() {
             let user = match callee {
                 Callee::Agent(user) => Some(user.clone()),
+                // What a carrier asks for leads nowhere.
+                Callee::Trunk { .. } => None,
             };
             self.beside.insert(way.leg, Beside { call, peer: way.peer, ladder: None, user });
         }
@@ -738,6 +753,8 @@ impl Exchange {
         let legs: Vec<LegId> =
             self.beside.iter().filter(|(_, beside)| beside.call == call).map(|(leg, _)| *leg).collect();
         for leg in legs {
+            self.capacity.end(leg);
+            self.through.remove(&leg);
             if let Some(key) = self.beside.remove(&leg).and_then(|beside| beside.ladder) {
                 self.ladders.end(call, key);
             }

@@ -47,6 +47,18 @@ pub enum NotPlaced {
     Full(#[from] Full),
 }
 
+impl NotPlaced {
+    /// What it amounts to for whoever wanted the call.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::NoTrunk(_) => 404,
+            Self::Denied(..) => 403,
+            Self::Nowhere(_) | Self::Full(_) => 503,
+        }
+    }
+}
+
 /// How long a gateway may be silent while there is another one: four copies of the INVITE went out over UDP until then.
 pub const PATIENCE: Duration = Duration::from_secs(4);
 

@@ -104,12 +104,20 @@ pub enum Action {
 pub enum Callee {
     /// An agent of the operator, by user name: every phone of theirs rings.
     Agent(String),
+    /// A number outside, by a trunk that allows it.
+    Trunk {
+        /// The trunk's name.
+        trunk: String,
+        /// The number, as people write it.
+        number: String,
+    },
 }
 
 impl fmt::Display for Callee {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Agent(user) => f.write_str(user),
+            Self::Trunk { number, .. } => f.write_str(number),
         }
     }
 }

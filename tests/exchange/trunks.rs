@@ -301,3 +301,68 @@ fn a_refusal_is_waited_out_however_often_the_hosts_change() {
     let asked: usize = carriers.map(|carrier| count(&sim, carrier, Method::Register)).iter().sum();
     assert_eq!(asked, 1, "a refusal is good for five minutes at least");
 }
+
+/// A caller of `number`, in a centre whose trunk has two gateways; where it ends, and what the gateways were sent.
+fn outside(number: &str, lines: &str, stage: impl Fn(&mut Sim)) -> Sim {
+    let text = format!(
+        "[[trunks]]\nname = 'any'\nsources = ['198.18.0.0/16']\n\
+         [[trunks]]\nname = 'carrier'\ngateways = ['sip:198.51.100.21', 'sip:198.51.100.22']\nprobe = '0s'\nadvertised = '203.0.113.7'\n\
+         allow = ['55XXXXXXXX']\ncaller = '5550001122'\n{lines}\n"
+    );
+    let config = config::load(&SourceFile { path: "contesta.toml".into(), text }).unwrap_or_else(|f| panic!("{f:#?}"));
+    let desks = vec![("ana", "198.51.100.21:5060"), ("luis", "198.51.100.22:5060")];
+    let mut sim = Sim::with(Setup { config, desks: desks.clone(), ..Setup::default() });
+    for (user, address) in desks {
+        sim.desk(user, address);
+    }
+    sim.tell(Input::Begin);
+    stage(&mut sim);
+    let phone = sim.dial("caller", number);
+    sim.advance(20 * SECOND);
+    if sim.phones[phone].bye.is_none() && sim.exchange.calls() > 0 {
+        sim.bye(phone);
+    }
+    sim.advance(40 * SECOND);
+    assert_eq!((sim.exchange.calls(), sim.exchange.capacity().calls(1)), (0, 0), "{:#?}", sim.records);
+    sim
+}
+
+/// The first INVITE that a gateway got.
+fn invites(sim: &Sim, gateway: usize) -> usize {
+    sim.telephones[gateway].log.iter().filter(|line| line.starts_with("← INVITE")).count()
+}
+
+#[test]
+fn a_call_goes_out_by_a_trunk_as_its_settings_say() {
+    let sim = outside("*76", "format = 'e164'\nprefix = '9'", |_| {});
+    assert_eq!((invites(&sim, 0), invites(&sim, 1)), (1, 0));
+    let ladder = &sim.record().ladder;
+    assert!(ladder.contains("INVITE sip:9525555123456@198.51.100.21"), "{ladder}");
+    assert!(ladder.contains("audio 203.0.113.7:") || ladder.contains("audio 192.0.2.10:"), "{ladder}");
+    let who: Vec<&str> = sim.record().segments.iter().map(|segment| segment.who.as_str()).collect();
+    assert!(who.contains(&"55 5512 3456"), "{who:?}");
+}
+
+/// RFC 3263 §4.3: 503 and silence lead to the other gateway, a refusal does not.
+#[test]
+fn a_gateway_that_cannot_take_the_call_costs_no_call() {
+    for silent in [false, true] {
+        let sim = outside("*76", "", |sim| {
+            sim.telephones[0].cut = silent;
+            sim.telephones[0].answers = Some((ms(50), 503));
+        });
+        assert_eq!(invites(&sim, 1), 1, "{:#?}", sim.records);
+        let record = sim.record();
+        assert!(record.segments.iter().any(|segment| segment.what == contesta::call::What::Talk), "{record:#?}");
+    }
+    let sim = outside("*76", "", |sim| sim.telephones[0].answers = Some((ms(50), 486)));
+    assert_eq!((invites(&sim, 0), invites(&sim, 1), sim.record().result.as_str()), (1, 0, "ocupada"));
+}
+
+#[test]
+fn what_a_trunk_does_not_call_reaches_no_gateway() {
+    let sim = outside("*75", "", |_| {});
+    assert_eq!((invites(&sim, 0), invites(&sim, 1), sim.record().result.as_str()), (0, 0, "fallo"));
+    let path: Vec<&str> = sim.record().path.iter().map(|entry| entry.what.as_str()).collect();
+    assert!(path.iter().any(|line| line.contains("no pattern of «allow» names it")), "{path:?}");
+}

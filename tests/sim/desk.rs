@@ -267,6 +267,7 @@ impl Sim {
                 | Event::Info { .. }
                 | Event::InfoAnswered { .. }
                 | Event::Ringing { .. }
+                | Event::Rerouted { .. }
                 | Event::Responded { .. }
                 | Event::Registrar(_) => {}
             }

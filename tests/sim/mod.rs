@@ -193,7 +193,8 @@ static SHIPPED: LazyLock<Vec<Arc<Tenant>>> = LazyLock::new(|| tenants(false));
 /// The same with agents, and with flows that lead to them.
 static STAFFED: LazyLock<Vec<Arc<Tenant>>> = LazyLock::new(|| tenants(true));
 
-/// Leads to ana: behind a greeting (`*77`), at once and before the call is answered (`*78`), and to ana, then luis (`*79`).
+/// Leads to ana: behind a greeting (`*77`), at once and before the call is answered (`*78`), to ana, then luis (`*79`), to a number outside
+/// by the trunk `carrier` (`*76`), and to one that it does not call (`*75`).
 pub const TRANSFERS: &str = include_str!("transfers.toml");
 
 fn tenants(staffed: bool) -> Vec<Arc<Tenant>> {
@@ -201,10 +202,11 @@ fn tenants(staffed: bool) -> Vec<Arc<Tenant>> {
     if staffed {
         let files = &mut folders[0];
         let numbers = files.iter_mut().find(|file| file.path.ends_with("operator.toml")).unwrap();
-        for (number, flow) in [("*77", "saludo"), ("*78", "directo"), ("*79", "dos")] {
+        for (number, flow) in [("*77", "saludo"), ("*78", "directo"), ("*79", "dos"), ("*76", "fuera"), ("*75", "caro")]
+        {
             numbers.text.push_str(&format!("\n[[numbers]]\nnumber = \"{number}\"\nflow = \"beneleit.{flow}\"\n"));
         }
-        let flows = TRANSFERS.split("# ---\n").zip(["saludo", "directo", "dos"]);
+        let flows = TRANSFERS.split("# ---\n").zip(["saludo", "directo", "dos", "fuera", "caro"]);
         files.extend(flows.map(|(text, name)| SourceFile { path: format!("{name}.toml"), text: text.to_owned() }));
         let agents = ["ana", "luis", "eva"]
             .map(|user| format!("[agents.{user}]\nname = '{user}'\npassword = 'corcel-7-nube'\n"));

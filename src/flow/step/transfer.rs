@@ -16,7 +16,7 @@ use crate::flow::reader::Reader;
 use crate::flow::turn::Turn;
 
 const OPTIONS: &[Opt] = &[
-    opt("to", Shape::Table, "To whom: `{ agent = \"ana\" }`, an agent of agents.toml."),
+    opt("to", Shape::Table, "To whom: `{ agent = \"ana\" }`, an agent of agents.toml, or `{ trunk = \"carrier\", number = \"5555123456\" }`."),
     opt("kind", Shape::OneOf(KINDS), "How: `blind`, at once and without asking first (blind)."),
     opt("ring", Shape::Duration, "How long it may ring, 5s to 5m (25s)."),
     opt("return_to", Shape::Text, "The step where the call goes on when the other side hangs up; instead of `on.done`."),
@@ -89,8 +89,11 @@ impl StepKind for Transfer {
 /// Reads `to`.
 fn callee(reader: &mut Reader<'_, '_>, place: Place<'_>) -> Option<Callee> {
     let entries = place.entries(reader.faults);
+    if entries.iter().any(|(name, _)| name.text == "trunk") {
+        return outside(reader, place);
+    }
     let [(name, value)] = entries.as_slice() else {
-        reader.fault(place, "«to» names one: { agent = \"…\" }");
+        reader.fault(place, "«to» names one: { agent = \"…\" } or { trunk = \"…\", number = \"…\" }");
         return None;
     };
     match name.text {
@@ -115,10 +118,26 @@ fn callee(reader: &mut Reader<'_, '_>, place: Place<'_>) -> Option<Callee> {
         }
         other => {
             let fault = name.fault(format!("a call cannot be led to a «{other}»"));
-            reader.faults.push(fault.did_you_mean(other, ["agent"]));
+            reader.faults.push(fault.did_you_mean(other, ["agent", "trunk"]));
             None
         }
     }
+}
+
+/// `{ trunk = "…", number = "…" }`: which numbers a trunk calls, `contesta.toml` says.
+fn outside(reader: &mut Reader<'_, '_>, place: Place<'_>) -> Option<Callee> {
+    let mut fields = place.fields(reader.faults)?;
+    let trunk = fields.text("trunk", reader.faults).map(str::to_owned);
+    let number_place = fields.required("number", reader.faults);
+    let number = number_place.and_then(|place| Some((place.text(reader.faults)?, place)));
+    fields.finish(reader.faults);
+    let (number, place) = number?;
+    let plain = |c: char| c.is_ascii_digit() || "*#+ -().".contains(c);
+    if !number.chars().any(|c| c.is_ascii_digit()) || !number.chars().all(plain) {
+        reader.fault(place, "a number is made of digits, like \"5555123456\"");
+        return None;
+    }
+    Some(Callee::Trunk { trunk: trunk?, number: number.to_owned() })
 }
 
 /// Four or five rings.
