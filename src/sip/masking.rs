@@ -110,7 +110,8 @@ fn field(message: &[u8], at: usize) -> Option<Range<usize>> {
     loop {
         let rest = message.get(end..).filter(|rest| !rest.is_empty())?;
         let length = rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |newline| newline + 1);
-        let was_empty = rest.get(..length).unwrap_or_default().trim_ascii().is_empty();
+        // Blanks alone end nothing where they continue a header.
+        let was_empty = end == at && rest.get(..length).unwrap_or_default().trim_ascii().is_empty();
         end += length;
         let continues = matches!(message.get(end), Some(b' ' | b'\t')) && !was_empty;
         if !continues {
@@ -246,6 +247,7 @@ mod tests {
             "application/sdp\r\nc: application/dtmf",
             "application/dtmf\r\nc: application/sdp",
             "message/sipfrag",
+            "application/sdp\r\n \r\n x",
         ] {
             let text = shown(&format!(
                 "INFO sip:h SIP/2.0\r\nContent-Type: {kind}\r\nContent-Length: 26\r\n\r\nSignal= 5\r\nDuration= 160\r\n"
