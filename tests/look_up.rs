@@ -66,7 +66,7 @@ async fn a_case_and_its_call_are_found_while_the_engine_runs() {
     for line in &expected {
         assert!(shown.contains(line.as_str()), "{line}\nis not in\n{shown}");
     }
-    assert!(shown.contains("order     device_block 49015420323751 pendiente"), "{shown}");
+    assert!(shown.contains("order     device_block 490154203237518 pendiente"), "{shown}");
     assert!(shown.contains("2026-03-15 02:30:00 CST  opened     bloqueo robo  call k7"), "{shown}");
 
     let json: serde_json::Value =
