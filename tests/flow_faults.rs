@@ -417,7 +417,10 @@ fn a_transfer_names_an_agent_and_says_what_follows() {
         ("to = { agnt = \"ana\" }", "6:8 a call cannot be led to a «agnt» (did you mean «agent»?)"),
         ("to = { queue = \"general\" }", "6:16 there are no queues: lead the call to an agent"),
         ("to = { flow = \"desk.otro\" }", "6:15 a flow is nobody who rings (use a «goto» or a «call» step)"),
-        ("to = { agent = \"ana\", queue = \"x\" }", "6:6 «to» names one: { agent = \"…\" }"),
+        (
+            "to = { agent = \"ana\", queue = \"x\" }",
+            "6:6 «to» names one: { agent = \"…\" } or { trunk = \"…\", number = \"…\" }",
+        ),
         ("ring = \"20s\"", "5:10 the transfer «a» has no «to»"),
         ("to = { agent = \"ana\" }\nring = \"1s\"", "7:8 «ring» lies between 5s and 5m"),
         (
