@@ -62,10 +62,11 @@ impl<T> Inbox<T> {
         let mut count = [0_u8; 8];
         // SAFETY: the buffer is 8 bytes, as eventfd wants, and outlives the call.
         #[expect(unsafe_code, reason = "eventfd is not in std")]
-        unsafe {
-            libc::read(self.descriptor(), count.as_mut_ptr().cast(), count.len());
+        let read = unsafe { libc::read(self.descriptor(), count.as_mut_ptr().cast(), count.len()) };
+        // Who rings says so first and then does it: until that has come, the bell is not silent.
+        if read > 0 {
+            self.bell.rung.store(false, Ordering::SeqCst);
         }
-        self.bell.rung.store(false, Ordering::SeqCst);
     }
 
     /// Up to `most` messages, in order. When that many were there, more may be: the bell is rung again, so that the next
@@ -146,6 +147,20 @@ mod tests {
         assert!(!readable());
         assert!(sender.send('c'));
         assert!(readable());
+    }
+
+    /// A sender that is stopped between saying that it rings and ringing: its ring is heard when it comes, and not for ever.
+    #[test]
+    fn a_ring_that_comes_late_is_hushed_too() {
+        let (sender, inbox) = inbox(8).unwrap();
+        sender.bell.rung.store(true, Ordering::SeqCst);
+        assert!(sender.messages.try_send('a').is_ok());
+        assert_eq!(inbox.take(64), ['a']);
+        sender.bell.rung.store(false, Ordering::SeqCst);
+        sender.bell.ring();
+        assert!(is_readable(&inbox));
+        assert!(inbox.take(64).is_empty());
+        assert!(!is_readable(&inbox));
     }
 
     #[test]
