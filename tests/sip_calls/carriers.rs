@@ -200,6 +200,19 @@ fn a_silent_hop_is_left_and_what_it_says_too_late_is_undone() {
     assert_eq!(events(&line.receive(response(&invite, 486, "t", "", ""))), [ended(leg, EndCause::RemoteRefused(486))]);
 }
 
+/// A hop that rings too late, and says nothing more to its CANCEL, is not waited for without end.
+#[test]
+fn a_hop_that_rings_too_late_and_never_ends_is_forgotten() {
+    let mut line = Line::new();
+    let (leg, first) = dial(&mut line, &through(&[SECOND_HOP], None));
+    let passed = line.advance(5 * SECOND);
+    let second = passed.iter().rev().find_map(|(_, action)| invite_of(std::slice::from_ref(action))).unwrap().1;
+    line.receive(response(&first, 180, "old", "", ""));
+    assert_eq!(events(&line.receive(response(&second, 486, "t", "", ""))), [ended(leg, EndCause::RemoteRefused(486))]);
+    line.advance(2 * MINUTE);
+    assert_eq!((line.agent.dialogs(), line.agent.transactions(), line.agent.poll_timeout()), (0, 0, None));
+}
+
 /// Over a line that loses one in five, with a first hop that is dead: one call at each end, whatever overtakes what.
 #[test]
 fn a_dead_hop_costs_four_seconds_and_no_second_call() {

@@ -97,8 +97,10 @@ impl InviteClient {
         }
     }
 
-    /// Sends nothing again: somebody else is asked. What is answered late is heard until Timer B.
-    pub fn fall_silent(&mut self) {
+    /// Sends nothing again: somebody else is asked. What is answered late is heard until Timer B, and no final response behind a late
+    /// provisional one is waited for longer than 128·T1: whoever was cancelled may never send it.
+    pub fn fall_silent(&mut self, now: Instant) {
+        self.patience = Some(now + self.timing.give_up() * 2);
         if let State::Calling { resend, .. } = &mut self.state {
             resend.at = None;
         }
@@ -179,9 +181,10 @@ mod tests {
     #[test]
     fn one_that_fell_silent_hears_until_timer_b() {
         let (start, mut client) = machine();
-        client.fall_silent();
+        client.fall_silent(start);
         assert_eq!(client.poll_timeout(), Some((start + Timing::default().give_up(), 'B')));
         assert_eq!(client.handle_response(start, 180, || ACK), Answer::ToUser);
+        assert_eq!(client.poll_timeout(), Some((start + Timing::default().give_up() * 2, 'B')));
     }
 
     #[test]

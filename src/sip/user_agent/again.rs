@@ -197,7 +197,7 @@ impl UserAgent {
         if machine.is_proceeding() || !machine.is_open() {
             return self.arm_leg(id);
         }
-        machine.fall_silent();
+        machine.fall_silent(now);
         transaction.leg = None;
         ours.abandoned = true;
         let (ours, destination) = (ours.clone(), transaction.destination);
