@@ -231,7 +231,7 @@ pub(super) fn read(fields: &mut Fields<'_>, faults: &mut Vec<Fault>) -> Numbers 
             }
         }
         if faults.len() == before && (allow.is_empty() || allow.len() > PATTERNS_MAX) {
-            let expected = format!("expected 1 to {PATTERNS_MAX} patterns, like [\"NNXXXXXXXX\", \"911\"]");
+            let expected = format!("expected 1 to {PATTERNS_MAX} patterns, like [\"55XXXXXXXX\", \"911\"]");
             faults.push(place.fault(expected));
         }
     }

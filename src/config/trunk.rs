@@ -147,7 +147,7 @@ pub(super) fn read(place: Place<'_>, faults: &mut Vec<Fault>) -> Vec<Trunk> {
         for key in ["prefix", "caller", "domain"].into_iter().filter(|_| fields.name("allow").is_none()) {
             if let Some(name) = fields.name(key) {
                 let fault = name.fault(format!("«{key}» needs «allow»: without it nobody is called by this trunk"));
-                faults.push(fault.suggest("allow = [\"NNXXXXXXXX\"] names every Mexican number of ten digits"));
+                faults.push(fault.suggest("allow = [\"55XXXXXXXX\", \"81XXXXXXXX\"] names the numbers of two areas"));
             }
         }
         let probe = probe.map_or(PROBE, |(_, probe)| probe);

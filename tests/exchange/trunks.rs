@@ -338,7 +338,7 @@ fn a_call_goes_out_by_a_trunk_as_its_settings_say() {
     assert_eq!((invites(&sim, 0), invites(&sim, 1)), (1, 0));
     let ladder = &sim.record().ladder;
     assert!(ladder.contains("INVITE sip:9525555123456@198.51.100.21"), "{ladder}");
-    assert!(ladder.contains("audio 203.0.113.7:") || ladder.contains("audio 192.0.2.10:"), "{ladder}");
+    assert!(ladder.contains("audio 192.0.2.10:"), "{ladder}");
     let who: Vec<&str> = sim.record().segments.iter().map(|segment| segment.who.as_str()).collect();
     assert!(who.contains(&"55 5512 3456"), "{who:?}");
 }
