@@ -182,7 +182,6 @@ impl Call {
             Event::PickedUp(body) => self.picked_up(now, id, &body, out),
             Event::Ended(cause) => self.beside_ended(now, id, &cause, out),
             Event::Media(media::Event::Closed(report)) => {
-                let who = self.party().filter(|_| is_party).map(|party| party.who.clone());
                 self.note(
                     now,
                     "media",
@@ -197,8 +196,8 @@ impl Call {
                     }
                     company.leaving.retain(|leg| !leg.is_over());
                 }
-                if let Some(who) = who {
-                    warn!(%who, "the media of the other leg broke off");
+                if is_party {
+                    warn!(leg = id.0, "the media of the other leg broke off");
                     self.part(now, "media fault", out);
                 }
             }
@@ -342,7 +341,7 @@ impl Call {
         leg.agreed = Some(Box::new(negotiated));
         company.party = Some(Party { leg, who: who.clone(), held, waits: false });
         self.answer(now, out);
-        info!(%who, "bridged");
+        info!(leg = id.0, "bridged");
         self.note(now, "sip", format!("{who} answers"));
         self.note(now, "media", format!("{who}: {told}"));
         self.join(now, out);
@@ -364,6 +363,11 @@ impl Call {
     pub(super) fn follow_holds(&mut self, now: Now, out: &mut Vec<Action>) {
         let caller_holds = self.playback.held_since().is_some();
         let Some(company) = self.company.as_deref_mut() else { return };
+        // Whoever leads the caller elsewhere is with them no more: the caller hears it ring there, and if it comes to nothing they are
+        // joined again.
+        if company.seek.is_some() {
+            return;
+        }
         let Some(party) = &mut company.party else { return };
         let switch = |waits| if waits { Switch::Hold(sounds::music()) } else { Switch::Resume };
         let party_holds = party.held.is_some();
@@ -523,8 +527,8 @@ impl Call {
     pub(super) fn part(&mut self, now: Now, reason: &'static str, out: &mut Vec<Action>) {
         let Some(company) = self.company.as_deref_mut() else { return };
         let Some(party) = company.party.take() else { return };
+        info!(leg = party.leg.id.0, "no longer bridged");
         company.dismiss(party.leg, reason, out);
-        info!(who = %party.who, "no longer bridged");
         if company.seek.is_some() {
             // Whoever led the caller elsewhere is gone before anybody has answered there: the caller stays.
             return self.note(now, "call", format!("{} is gone; the caller waits", party.who));

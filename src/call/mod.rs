@@ -257,7 +257,8 @@ impl Call {
 
     /// Tells the call what happened, to this leg or at all.
     pub fn handle(&mut self, now: Now, leg: LegId, event: Event, out: &mut Vec<Action>) {
-        let of_call = matches!(event, Event::Answered(..) | Event::Found(_) | Event::ShutDown);
+        // The call's recording is of the leg that was the caller's when it began.
+        let of_call = matches!(event, Event::Answered(..) | Event::Found(_) | Event::Recorded(_) | Event::ShutDown);
         if leg == self.caller.id || of_call {
             self.handle_caller(now, event, out);
         } else {

@@ -122,8 +122,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let calls = usize::try_from(config.limits.calls).unwrap_or(usize::MAX / 2);
     let expires = config.sip.session.map(|session| u32::try_from(session.as_secs()).unwrap_or(u32::MAX));
     let session = session_timer::Policy { expires, ..session_timer::Policy::default() };
-    let settings =
-        Settings { max_dialogs: calls + SPARE_DIALOGS, session, transfers: true, ..Settings::at(listeners.clone()) };
+    let settings = Settings {
+        max_dialogs: calls * LEGS_A_CALL + SPARE_DIALOGS,
+        session,
+        transfers: true,
+        ..Settings::at(listeners.clone())
+    };
     let registered = runtime.block_on(registered_before(&store));
     let registrar = start_registrar(&config, &operators, registered)?;
     let user_agent = UserAgent::new(settings, entropy::ids()?).with_registrar(registrar);
@@ -198,6 +202,10 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> anyhow::Error {
     };
     anyhow::anyhow!("cannot listen on {address}: {why}")
 }
+
+/// Legs that a call may have on the average: its caller, and three phones that ring for them. The exchange counts calls; this bounds
+/// memory.
+const LEGS_A_CALL: usize = 4;
 
 /// Dialogs that are ending, or are being refused, while all lines are busy.
 const SPARE_DIALOGS: usize = 1_000;

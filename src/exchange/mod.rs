@@ -65,8 +65,9 @@ pub struct Exchange {
     through: BTreeMap<LegId, Through>,
     /// Boxed: calls come in the order of their legs, which leaves a tree's nodes half empty.
     calls: BTreeMap<LegId, Box<Line>>,
-    /// The other legs of calls.
+    /// The other legs of calls, and which they are of each.
     beside: BTreeMap<LegId, Beside>,
+    besides: BTreeSet<(LegId, LegId)>,
     ladders: Ladders,
     /// One entry for each call that waits for a moment.
     timers: BTreeSet<(Instant, LegId)>,
@@ -140,6 +141,7 @@ impl Exchange {
             ids,
             calls: BTreeMap::new(),
             beside: BTreeMap::new(),
+            besides: BTreeSet::new(),
             timers: BTreeSet::new(),
             sip_actions: Vec::new(),
             call_actions: Vec::new(),
@@ -704,8 +706,11 @@ impl Exchange {
     /// that a stranger, or a caller from a trunk, has named.
     fn led(&self, leg: LegId, referral: &Referral) -> Result<Led, u16> {
         let line = self.calls.get(&self.call_of(leg)).ok_or(481_u16)?;
-        let is_phone = self.beside.get(&leg).map_or(line.user.is_some(), |beside| beside.user.is_some());
-        if !is_phone {
+        let user = self.beside.get(&leg).map_or(&line.user, |beside| &beside.user);
+        let accounts = self.user_agent.registrar().map(Registrar::accounts);
+        let account = user.as_deref().and_then(|user| accounts?.get(user));
+        // A phone of another operator's has called a number of this one's: it is a caller like others.
+        if account.is_none_or(|account| account.operator != line.call.operator()) {
             return Err(403);
         }
         let nowhere = |status, why: &str| {
@@ -740,6 +745,7 @@ impl Exchange {
                 // What a carrier asks for leads nowhere.
                 Callee::Trunk { .. } => None,
             };
+            self.besides.insert((call, way.leg));
             self.beside.insert(way.leg, Beside { call, peer: way.peer, ladder: None, user });
         }
         found
@@ -747,12 +753,10 @@ impl Exchange {
 
     /// A call is over, and so are its other legs: they have ended before, unless a bug or a lost report left one behind.
     fn forget_beside(&mut self, now: Now, call: LegId, out: &mut Vec<Output>) {
-        if self.beside.is_empty() {
-            return;
-        }
-        let legs: Vec<LegId> =
-            self.beside.iter().filter(|(_, beside)| beside.call == call).map(|(leg, _)| *leg).collect();
+        let of_call = (call, LegId(u64::MIN))..=(call, LegId(u64::MAX));
+        let legs: Vec<LegId> = self.besides.range(of_call).map(|(_, leg)| *leg).collect();
         for leg in legs {
+            self.besides.remove(&(call, leg));
             self.capacity.end(leg);
             self.through.remove(&leg);
             if let Some(key) = self.beside.remove(&leg).and_then(|beside| beside.ladder) {

@@ -244,3 +244,58 @@ fn a_caller_who_hangs_up_ends_the_transfer() {
     assert!(sim.telephones.iter().all(|desk| desk.lines.is_empty()));
     segments(sim.record());
 }
+
+/// In another operator's call a phone is a caller like others.
+#[test]
+fn nobody_is_led_in_a_call_of_another_operators() {
+    let mut sim = staffed(9, &EVERYBODY);
+    let ana = sim.desk_calls(0, "7676720827");
+    sim.advance(2 * SECOND);
+    sim.desk_refers(0, ana, &to("luis"));
+    sim.advance(SECOND);
+    assert!(has(&sim, 0, |event| matches!(event, Event::ReferAnswered { status: 403, .. })));
+    assert!(sim.telephones[1].lines.is_empty());
+    sim.desk_hangs_up(0, ana);
+    sim.assert_idle();
+}
+
+/// A call whose caller leaves it to the others is over when they are: its recording ended with the leg that it was of.
+#[test]
+fn a_recording_ends_with_the_caller_who_leaves() {
+    let mut config = Config::default();
+    config.registrar.max_expires = Duration::from_secs(86_400);
+    let mut sim = Sim::with(Setup { seed: 10, config, desks: EVERYBODY.to_vec(), records: true, ..Setup::default() });
+    for (user, address) in EVERYBODY {
+        sim.desk(user, address);
+    }
+    let ana = sim.desk_calls(0, "luis");
+    sim.advance(4 * SECOND);
+    let luis = sim.leg(1);
+    sim.desk_refers(0, ana, &to("eva"));
+    sim.advance(4 * SECOND);
+    sim.desk_hangs_up(1, luis);
+    sim.advance(SECOND);
+    sim.assert_idle();
+    let recording = sim.record().recording.as_ref().unwrap();
+    assert_eq!(recording.fault, None);
+}
+
+/// A transferor who holds and comes back while it rings at the next one does not silence the ringing tone, nor count as talk.
+#[test]
+fn a_transferor_who_holds_meanwhile_is_with_the_caller_no_more() {
+    let (mut sim, phone, leg) = with_ana(11);
+    sim.telephones[1].answers = None;
+    sim.desk_refers(0, leg, &to("luis"));
+    sim.advance(2 * SECOND);
+    for direction in ["sendonly", "sendrecv"] {
+        sim.desk_reoffers(0, leg, direction);
+        sim.advance(2 * SECOND);
+    }
+    let _before = sim.phones[phone].ear.is(0);
+    sim.advance(5 * SECOND);
+    assert!(sim.phones[phone].ear.is_music(0), "a ringing tone");
+    sim.bye(phone);
+    sim.assert_idle();
+    let talks = sim.record().segments.iter().filter(|segment| segment.what == contesta::call::What::Talk).count();
+    assert_eq!(talks, 1, "{:#?}", sim.record().segments);
+}

@@ -83,6 +83,8 @@ pub struct Setup {
     /// Agents' telephones that are registered from the beginning: user and address. With them, beneleit has agents of these names and
     /// [`TRANSFERS`].
     pub desks: Vec<(&'static str, &'static str)>,
+    /// Every call is recorded.
+    pub records: bool,
 }
 
 impl Default for Setup {
@@ -94,6 +96,7 @@ impl Default for Setup {
             calls: None,
             agents: Vec::new(),
             desks: Vec::new(),
+            records: false,
         }
     }
 }
@@ -254,7 +257,15 @@ impl Sim {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let staffed = !setup.desks.is_empty();
-        let tenants = if staffed { STAFFED.clone() } else { SHIPPED.clone() };
+        let mut tenants = if staffed { STAFFED.clone() } else { SHIPPED.clone() };
+        if setup.records {
+            let recorded = |tenant: &Arc<Tenant>| {
+                let operator = Operator { recording: operator::Recording::All, ..tenant.operator.as_ref().clone() };
+                let (flows, clips) = (tenant.flows.clone(), tenant.clips.clone());
+                Arc::new(Tenant { operator: Arc::new(operator), flows, clips })
+            };
+            tenants = tenants.iter().map(recorded).collect();
+        }
         let operators: Vec<Arc<Operator>> = tenants.iter().map(|tenant| tenant.operator.clone()).collect();
         let read = |path: &str| std::fs::read(std::path::Path::new("flows").join(path)).ok();
         let key = SecretKey::new([7; KEY_BYTES]);
