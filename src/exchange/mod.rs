@@ -533,7 +533,11 @@ impl Exchange {
         let refusal = |status, retry_after, why: String| Rejection { status, retry_after, warning: Some(why) };
         let peer = invitation.source;
         let standing = snapshot.standing(peer.address);
-        let phone = self.user_agent.registrar().and_then(|registrar| registrar.user_at(&peer)).map(str::to_owned);
+        // Two accounts may live in one phone: whom it says it is, if that is so.
+        let phone = self.user_agent.registrar().and_then(|registrar| {
+            let named = Some(invitation.from_user.as_str()).filter(|user| registrar.is_at(&peer, user));
+            named.or_else(|| registrar.user_at(&peer)).map(str::to_owned)
+        });
         if invitation.replaces.is_some() {
             info!(%peer, status = 403, "an INVITE that is to take another's place in a call");
             let why = refusal(403, None, "nobody takes another's place in a call".into());

@@ -299,3 +299,20 @@ fn a_transferor_who_holds_meanwhile_is_with_the_caller_no_more() {
     let talks = sim.record().segments.iter().filter(|segment| segment.what == contesta::call::What::Talk).count();
     assert_eq!(talks, 1, "{:#?}", sim.record().segments);
 }
+
+/// A softphone with the accounts of two agents calls as the one that it says it is.
+#[test]
+fn a_phone_with_two_accounts_calls_as_the_one_it_names() {
+    let mut config = Config::default();
+    config.registrar.max_expires = Duration::from_secs(86_400);
+    let desks = vec![("ana", ANA), ("luis", ANA), ("eva", EVA)];
+    let mut sim = Sim::with(Setup { seed: 12, config, desks, ..Setup::default() });
+    sim.desk("luis", ANA);
+    sim.desk("eva", EVA);
+    let luis = sim.desk_calls(0, "eva");
+    sim.advance(4 * SECOND);
+    sim.desk_hangs_up(0, luis);
+    sim.advance(SECOND);
+    sim.assert_idle();
+    assert_eq!((sim.record().caller.as_str(), sim.record().called.as_str()), ("luis", "eva"));
+}
