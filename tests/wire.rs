@@ -249,6 +249,43 @@ fn a_flow_with_a_fault_keeps_the_engine_from_starting() {
     assert!(!folder.path().join("data/contesta.db").exists(), "nothing is touched before the flows are right");
 }
 
+/// A number outside that no trunk calls is found before a caller finds it.
+#[test]
+fn a_flow_that_leads_outside_the_allow_list_keeps_the_engine_from_starting() {
+    let folder = Folder::new("outside");
+    let flows = folder.path().join("flows");
+    copy(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("flows"), &flows);
+    let flow = |trunk: &str, number: &str| {
+        format!(
+            "schema = 1\n[flow]\nid = \"beneleit.fuera\"\nstart = \"a\"\n[steps.a.transfer]\n\
+             to = {{ trunk = \"{trunk}\", number = \"{number}\" }}\non = {{ done = \"b\", failed = \"b\" }}\n[steps.b.hangup]\n"
+        )
+    };
+    std::fs::write(
+        folder.path().join("contesta.toml"),
+        "[[trunks]]\nname = \"carrier\"\ngateways = [\"sip:127.0.0.1:9\"]\nprobe = \"0s\"\nallow = [\"55XXXXXXXX\"]\n",
+    )
+    .unwrap();
+    for (trunk, number, expected) in [
+        ("carier", "5555123456", "there is no trunk «carier»: did you mean «carrier»?"),
+        ("carrier", "9001234567", "by the trunk «carrier»: no pattern of «allow» names it"),
+    ] {
+        std::fs::write(flows.join("beneleit/fuera.toml"), flow(trunk, number)).unwrap();
+        let output = contesta()
+            .args(["run", "--sip", "127.0.0.1:0", "--config"])
+            .arg(folder.path().join("contesta.toml"))
+            .arg("--data")
+            .arg(folder.path().join("data"))
+            .arg("--flows")
+            .arg(&flows)
+            .output()
+            .unwrap();
+        let said = text_of_error(&output);
+        assert!(!output.status.success() && said.contains("the step «a» of the flow beneleit.fuera"), "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
 /// The error that a typo gives.
 #[test]
 fn a_call_to_nobody_says_what_to_do() {

@@ -10,6 +10,7 @@ use crate::edge::pipe;
 pub mod agents;
 pub mod audio;
 pub mod call;
+mod callees;
 pub mod calls;
 pub mod cases;
 pub mod check;

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tracing::info;
 
 use crate::call;
+use crate::cli::callees;
 use crate::config::Config;
 use crate::edge::capture::{Capture, Switch};
 use crate::edge::config_file::{self, Overrides};
@@ -91,6 +92,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         tracing::warn!(%error, "the limit on open files stays as it is: each call needs one");
     }
     let Served { tenants, routes, clips } = serving::load(&config.paths.flows, &config.paths.prompts)?;
+    callees::check(tenants.iter().map(AsRef::as_ref), &config)?;
     let operators: Vec<Arc<Operator>> = tenants.iter().map(|tenant| tenant.operator.clone()).collect();
 
     // First of all that leaves a trace: a port that is taken must not make a database.

@@ -111,6 +111,14 @@ impl Flows {
     }
 }
 
+impl Step {
+    /// Whom it leads callers to, if it does.
+    #[must_use]
+    pub fn callee(&self) -> Option<&Callee> {
+        if let step::Kind::Transfer(transfer) = &self.what { Some(transfer.callee()) } else { None }
+    }
+}
+
 impl Flow {
     /// The step at `index`.
     #[must_use]

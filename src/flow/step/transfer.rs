@@ -36,6 +36,13 @@ pub(crate) struct Transfer {
     ring: Duration,
 }
 
+impl Transfer {
+    /// To whom it leads.
+    pub(crate) fn callee(&self) -> &Callee {
+        &self.to
+    }
+}
+
 impl StepKind for Transfer {
     type Running = ();
     const SHEET: &'static Sheet = &Sheet {
