@@ -101,6 +101,9 @@ fn a_call_to_no_connection_says_so() {
     assert!(said.contains(&format!("no connection to tcp:{free}: ")), "{said}");
 }
 
+/// How often a test looks for what is being written.
+const LOOKS_MAX: usize = 100;
+
 /// A far end that is not ours, over one connection for all its calls and over one for each.
 #[test]
 fn sipp_gets_through_over_tcp() {
@@ -116,8 +119,9 @@ fn sipp_gets_through_over_tcp() {
             .expect("SIPp: scripts/test installs it");
         assert!(output.status.success(), "{mode}: {}", text(&output));
     }
-    let calls = engine.ask(&["calls", "list"]);
-    assert_eq!(calls.as_array().map(Vec::len), Some(40), "each call has its record: {calls}");
+    // Records are written together, so the last ones may be on their way when SIPp has ended.
+    let records = || engine.ask(&["calls", "list"]).as_array().map_or(0, Vec::len);
+    assert!((0..LOOKS_MAX).any(|_| records() == 40), "{} of 40 calls have their record", records());
 }
 
 /// A softphone by TCP and by TLS, whose recording holds sound.
