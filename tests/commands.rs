@@ -192,3 +192,29 @@ fn a_call_that_cannot_be_made_is_not_begun() {
         assert!(why.starts_with(&format!("error: {expected}")), "{why}");
     }
 }
+
+/// What is said of transfers counts from the first step on.
+#[test]
+fn a_simulated_transfer_comes_out_as_it_is_told_to() {
+    let folder = elsewhere();
+    let flows = folder.path().join("flows");
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("flows/beneleit");
+    std::fs::create_dir_all(flows.join("beneleit")).unwrap();
+    for file in std::fs::read_dir(&shipped).unwrap().flatten().filter(|file| file.path().is_file()) {
+        std::fs::copy(file.path(), flows.join("beneleit").join(file.file_name())).unwrap();
+    }
+    let write = |name: &str, text: &str| std::fs::write(flows.join("beneleit").join(name), text).unwrap();
+    write("agents.toml", "schema = 1\n[agents.ana]\nname = \"Ana\"\npassword = \"corcel-7-nube\"\n");
+    let numbers = std::fs::read_to_string(shipped.join("operator.toml")).unwrap();
+    write("operator.toml", &format!("{numbers}\n[[numbers]]\nnumber = \"*77\"\nflow = \"beneleit.ana\"\n"));
+    write(
+        "ana.toml",
+        "schema = 1\n[flow]\nid = \"beneleit.ana\"\nstart = \"a\"\n[steps.a.transfer]\nto = { agent = \"ana\" }\n\
+         on = { done = \"b\", busy = \"b\", failed = \"b\" }\n[steps.b.hangup]\n",
+    );
+    for outcome in ["busy", "failed"] {
+        let args = ["simulate", "beneleit", "--to", "*77", "--keys", "", "--transfers", outcome, "--flows", "flows"];
+        let shown = said(&output(folder.path(), &args));
+        assert!(shown.contains(&format!("→ {outcome}")), "{shown}");
+    }
+}

@@ -118,9 +118,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let store = runtime.block_on(fill(&scratch.0, &key, &operator, &folder))?;
     let services = Services::new(store.clone(), vec![Arc::clone(&operator)], key);
     let answers = |request: &Request, _: Now| answer(&runtime, &services, request, &args);
-    let simulator = Simulator::new(Arc::new(flows), Arc::clone(&operator), &route.flow, facts, answers);
+    // From the beginning: a transfer may be the first that a flow does.
+    let transfers: Vec<Outcome> = args.transfers.iter().map(|transferred| transferred.0).collect();
+    let simulator = Simulator::new(Arc::new(flows), Arc::clone(&operator), &route.flow, facts, answers, transfers);
     let mut simulator = simulator.with_context(|| format!("there is no flow «{}»", route.flow))?;
-    simulator.transfers(args.transfers.iter().map(|transferred| transferred.0));
     match presses {
         Some(presses) => {
             presses.iter().for_each(|press| simulator.act(press));

@@ -128,13 +128,14 @@ pub enum Stop {
 }
 
 impl<'a> Simulator<'a> {
-    /// A call to `flow` that begins at `facts.began`; `None` when there is no such flow.
+    /// A call to `flow` that begins at `facts.began`, with what becomes of its transfers, in order; `None` when there is no such flow.
     pub fn new(
         flows: Arc<Flows>,
         operator: Arc<Operator>,
         flow: &str,
         facts: CallFacts,
         answers: impl FnMut(&Request, Now) -> (Answer, Duration) + 'a,
+        transfers: impl IntoIterator<Item = Outcome>,
     ) -> Option<Self> {
         let began = facts.began;
         let session = Session::new(flows, Arc::clone(&operator), flow, facts)?;
@@ -146,17 +147,12 @@ impl<'a> Simulator<'a> {
             now: began,
             playing: None,
             answering: Vec::new(),
-            transfers: VecDeque::new(),
+            transfers: transfers.into_iter().collect(),
             transferring: VecDeque::new(),
             log: Vec::new(),
         };
         simulator.tell(Event::Start);
         Some(simulator)
-    }
-
-    /// What becomes of the next transfers, in order.
-    pub fn transfers(&mut self, outcomes: impl IntoIterator<Item = Outcome>) {
-        self.transfers.extend(outcomes);
     }
 
     /// Everything so far.

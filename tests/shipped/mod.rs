@@ -140,7 +140,8 @@ impl Centre {
             answer
         };
         let (flows, operator) = (&self.flows[route.operator], &self.operators[route.operator]);
-        let simulator = Simulator::new(Arc::clone(flows), Arc::clone(operator), &route.flow, facts, answers).unwrap();
+        let simulator =
+            Simulator::new(Arc::clone(flows), Arc::clone(operator), &route.flow, facts, answers, []).unwrap();
         Call { simulator, operator: Arc::clone(operator) }
     }
 
