@@ -1,9 +1,9 @@
 //! The pcap file: its header, a record a packet, packets of IP and UDP made up around what was said, and files that take turns.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -31,6 +31,10 @@ pub(super) struct Files {
 impl Files {
     /// Begins a file. One that is there already is kept as the one before.
     pub(super) fn create(path: &Path, bytes: u64, files: u32) -> io::Result<Self> {
+        // Such a folder is the engine's own: what callers say is for nobody else.
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        }
         shift(path, files)?;
         let mut all = Self { path: path.to_owned(), out: BufWriter::new(open(path)?), written: 0, bytes, files };
         all.begin()?;
