@@ -249,6 +249,17 @@ fn a_flow_with_a_fault_keeps_the_engine_from_starting() {
     assert!(!folder.path().join("data/contesta.db").exists(), "nothing is touched before the flows are right");
 }
 
+/// A closing terminal, or ops who mean "read again": SIGHUP ends no call, with a certificate or without.
+#[test]
+fn a_hang_up_signal_ends_nothing() {
+    let folder = Folder::new("hangup");
+    let engine = Engine::start(folder.path());
+    support::signal(engine.pid(), 1);
+    let call = engine.call("*2363", &["--linger", "200ms", "--longest", "3s"]);
+    assert_eq!(call["status"], 200, "{call:#}");
+    assert!(engine.stop());
+}
+
 /// A number outside that no trunk calls is found before a caller finds it.
 #[test]
 fn a_flow_that_leads_outside_the_allow_list_keeps_the_engine_from_starting() {

@@ -104,6 +104,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
+    look_on_hang_up(&runtime, certificate.clone());
     let capture = Capture::start(&config.capture)?;
     turn_on_signal(&runtime, capture.as_ref().map(Capture::switch));
     let key = secret_key::read_or_make(&config.secret_key())?;
@@ -280,13 +281,12 @@ fn start_streams(
     }
     if let Some(certificate) = certificate {
         runtime.spawn(certificate.clone().watch());
-        look_on_hang_up(runtime, certificate.clone());
     }
     Ok(streams)
 }
 
-/// SIGHUP: the certificate is read again.
-fn look_on_hang_up(runtime: &tokio::runtime::Runtime, certificate: tls::Certificate) {
+/// SIGHUP: the certificate is read again, where there is one. It ends no engine: a terminal that closes sends it too.
+fn look_on_hang_up(runtime: &tokio::runtime::Runtime, certificate: Option<tls::Certificate>) {
     use tokio::signal::unix::{SignalKind, signal};
     let entered = runtime.enter();
     let hang_up = signal(SignalKind::hangup());
@@ -294,7 +294,12 @@ fn look_on_hang_up(runtime: &tokio::runtime::Runtime, certificate: tls::Certific
     let Ok(mut hang_up) = hang_up else { return tracing::warn!("SIGHUP cannot be caught") };
     runtime.spawn(async move {
         while hang_up.recv().await.is_some() {
-            certificate.look();
+            match &certificate {
+                Some(certificate) => certificate.look(),
+                None => tracing::info!(
+                    "SIGHUP: there is no certificate to read again; files of flows and agents are read at the start"
+                ),
+            }
         }
     });
 }
