@@ -228,6 +228,8 @@ fn seconds_and_micros(at: Timestamp) -> (u32, u32) {
 mod tests {
     #![expect(clippy::disallowed_methods, reason = "the tests read what was written")]
 
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     const INVITE: &str = "INVITE sip:ana:geheim@h SIP/2.0\r\nCall-ID: c@h\r\nContent-Type: application/dtmf\r\n\r\n5";
@@ -268,8 +270,13 @@ mod tests {
         }
         assert!(!String::from_utf8_lossy(&file).contains("geheim"));
         assert!(Capture::start(&config::Capture::default()).unwrap().is_none());
-        let nowhere = config::Capture { pcap: Some(folder.path().join("no/such.pcap")), ..config::Capture::default() };
-        assert!(Capture::start(&nowhere).is_err());
+        let to = |path: &Path| {
+            Capture::start(&config::Capture { pcap: Some(path.to_owned()), ..config::Capture::default() })
+        };
+        assert!(to(&path.join("below-a-file.pcap")).is_err());
+        let made = folder.path().join("made");
+        assert!(to(&made.join("sip.pcap")).unwrap().is_some());
+        assert_eq!(std::fs::metadata(&made).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]
