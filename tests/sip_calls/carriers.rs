@@ -213,6 +213,26 @@ fn a_hop_that_rings_too_late_and_never_ends_is_forgotten() {
     assert_eq!((line.agent.dialogs(), line.agent.transactions(), line.agent.poll_timeout()), (0, 0, None));
 }
 
+/// Whoever hangs up before anything has come back sends no further copy: what arrives now would ring for nobody.
+#[test]
+fn an_invite_that_nobody_wants_any_more_is_not_sent_again() {
+    let mut line = Line::new();
+    let (leg, invite) = dial(&mut line, &through(&[], None));
+    line.ask(|agent, now, out| agent.hangup(now, leg, "over", out));
+    assert_eq!(ladder(&line.advance(10 * SECOND)), []);
+    // It had arrived all the same, and is cancelled.
+    let late = line.receive(response(&invite, 180, "t", "", ""));
+    assert_eq!(first_lines(&late), [format!("CANCEL sip:+525555123456@{FIRST}")]);
+    line.receive(response(&invite, 487, "t", "", ""));
+    line.advance(2 * MINUTE);
+    assert_eq!((line.agent.dialogs(), line.agent.transactions(), line.agent.poll_timeout()), (0, 0, None));
+    let mut line = Line::new();
+    let (leg, _) = dial(&mut line, &through(&[], None));
+    line.ask(|agent, now, out| agent.hangup(now, leg, "over", out));
+    let passed = line.advance(MINUTE);
+    assert_eq!((ladder(&passed), happened(passed)), (vec![], vec![(32_000, ended(leg, EndCause::LocalBye))]));
+}
+
 /// Over a line that loses one in five, with a first hop that is dead: one call at each end, whatever overtakes what.
 #[test]
 fn a_dead_hop_costs_four_seconds_and_no_second_call() {

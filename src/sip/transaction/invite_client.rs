@@ -97,7 +97,7 @@ impl InviteClient {
         }
     }
 
-    /// Sends nothing again: somebody else is asked. What is answered late is heard until Timer B, and no final response behind a late
+    /// Sends nothing again: somebody else is asked, or nobody any more. What is answered late is heard until Timer B, and no final response behind a late
     /// provisional one is waited for longer than 128·T1: whoever was cancelled may never send it.
     pub fn fall_silent(&mut self, now: Instant) {
         self.patience = Some(now + self.timing.give_up() * 2);

@@ -128,18 +128,22 @@ impl UserAgent {
     /// (RFC 3261 §9.1), and the next response or timer B takes care of it.
     pub(super) fn cancel(&mut self, now: Instant, id: LegId, out: &mut Vec<Action>) {
         let Some(Leg { stage: Stage::Outgoing(outgoing), .. }) = self.legs.get(&id) else { return };
-        let (client, Some(why), None) = (outgoing.client, &outgoing.hangup, outgoing.cancelled_until) else { return };
-        let Some(transaction) = self.clients.get(&client) else { return };
-        let ClientMachine::Invite(machine, ours) = &transaction.machine else { return };
-        if !machine.is_proceeding() {
+        let (client, Some(why), None) = (outgoing.client, outgoing.hangup.clone(), outgoing.cancelled_until) else {
             return;
+        };
+        let Some(transaction) = self.clients.get_mut(&client) else { return };
+        let ClientMachine::Invite(machine, ours) = &mut transaction.machine else { return };
+        if !machine.is_proceeding() {
+            // A copy that arrives from now on would make somebody's phone ring for nobody.
+            machine.fall_silent(now);
+            return self.arm_client(client);
         }
-        let mut writer = self.write_originated(Method::Cancel, ours, client, &transaction.destination, None);
+        let (ours, destination) = (ours.clone(), transaction.destination);
+        let mut writer = self.write_originated(Method::Cancel, &ours, client, &destination, None);
         if !why.is_empty() {
-            writer.header("Reason", |out| reason::write(487, why, out));
+            writer.header("Reason", |out| reason::write(487, &why, out));
         }
         let request = writer.finish(SDP, b"");
-        let destination = transaction.destination;
         let ours = Ours::Errand(Errand::Cancel);
         self.begin_client(now, ClientId { cancel: true, ..client }, None, ours, (destination, request), out);
         if let Some(Leg { stage: Stage::Outgoing(outgoing), .. }) = self.legs.get_mut(&id) {
