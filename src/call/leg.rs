@@ -124,17 +124,13 @@ impl Leg {
 
     /// Our own first offer, whose answer is waited for; this codec is liked best, if there is one.
     pub(super) fn offer(&mut self, address: SocketAddr, first: Option<Codec>, ids: &mut Ids) -> Bytes {
-        let preferred = first.map(|first| self.terms.preferring(first));
-        let terms = preferred.as_ref().unwrap_or(&self.terms);
-        let local = Local { terms, ..self.local(address, self.stream.version) };
-        let offered = sdp::offer(&local, None, ids);
-        let description = offered.sdp.clone();
-        self.offered = Some(Box::new(offered));
-        description
+        self.offer_as(address, self.stream.version, first, ids)
     }
 
-    fn offer_as(&mut self, address: SocketAddr, version: u64, ids: &mut Ids) -> Bytes {
-        let local = self.local(address, version);
+    fn offer_as(&mut self, address: SocketAddr, version: u64, first: Option<Codec>, ids: &mut Ids) -> Bytes {
+        let preferred = first.map(|first| self.terms.preferring(first));
+        let terms = preferred.as_ref().unwrap_or(&self.terms);
+        let local = Local { terms, ..self.local(address, version) };
         let offered = sdp::offer(&local, self.agreed.as_deref(), ids);
         let description = offered.sdp.clone();
         self.offered = Some(Box::new(offered));
@@ -174,7 +170,7 @@ impl Leg {
         let Some(offer) = offer else {
             self.stream.version = version;
             // RFC 3261 §14.2: a re-INVITE without SDP asks for our offer. The stream stays as it is until the ACK brings the answer.
-            let offer = self.offer_as(local, version, ids);
+            let offer = self.offer_as(local, version, None, ids);
             out.push(Action::Accept(offer));
             return None;
         };
@@ -210,7 +206,7 @@ impl Leg {
     pub(super) fn offer_again(&mut self, ids: &mut Ids, out: &mut Vec<Action>) {
         let (Some(local), None) = (self.local, &self.moving) else { return };
         self.stream.version += 1;
-        let offer = self.offer_as(local, self.stream.version, ids);
+        let offer = self.offer_as(local, self.stream.version, None, ids);
         out.push(Action::Reoffer(offer));
     }
 
@@ -223,15 +219,6 @@ impl Leg {
         silent_after: Option<Duration>,
     ) -> LegSettings {
         LegSettings {
-            codec: negotiated.codec,
-            payload_type: negotiated.payload_type,
-            opus: negotiated.opus,
-            telephone_event: negotiated.telephone_event,
-            event_clock_rate: negotiated.event_clock_rate,
-            remote: negotiated.remote,
-            rtcp: negotiated.rtcp,
-            srtp: negotiated.srtp.clone().map(Box::new),
-            send: negotiated.send,
             ssrc: self.stream.ssrc,
             first_sequence: self.stream.first_sequence,
             first_timestamp: self.stream.first_timestamp,
@@ -243,6 +230,24 @@ impl Leg {
             wall: NtpTime::from(now.wall),
             // A far end that holds us keeps quiet (RFC 3264 §8.4): its silence says nothing.
             silent_after: silent_after.filter(|_| negotiated.receive),
+            ..LegSettings::from(negotiated)
+        }
+    }
+}
+
+/// What both ends agreed on; who we are in the stream, and what is watched, is for whoever has the leg.
+impl From<&Negotiated> for LegSettings {
+    fn from(negotiated: &Negotiated) -> Self {
+        Self {
+            codec: negotiated.codec,
+            payload_type: negotiated.payload_type,
+            opus: negotiated.opus,
+            telephone_event: negotiated.telephone_event,
+            event_clock_rate: negotiated.event_clock_rate,
+            rtcp: negotiated.rtcp,
+            srtp: negotiated.srtp.clone().map(Box::new),
+            send: negotiated.send,
+            ..Self::plain(negotiated.remote)
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::ids::{Ids, LegId};
 use crate::media::{CONTROL_LENGTH_MAX, Leg, LegSettings, Listener, MAX_PACKET};
 use crate::rtp::rtcp::{Cname, NtpTime};
 use crate::sdp::{self, Local, Negotiated, Offered, Terms};
+use crate::sip::uri;
 use crate::sip::user_agent::Settings;
 use crate::sip::{Action, EndCause, Event, Invite, Peer, Rejection, UserAgent};
 
@@ -260,12 +261,9 @@ impl Phone {
             target: self.script.target.clone(),
             destination: self.script.destination,
             from: if self.script.from.is_empty() {
-                "sip:anonymous@anonymous.invalid".into()
+                uri::ANONYMOUS.to_owned()
             } else {
-                match rtp_address.ip() {
-                    IpAddr::V4(address) => format!("sip:{}@{address}", self.script.from),
-                    IpAddr::V6(address) => format!("sip:{}@[{address}]", self.script.from),
-                }
+                uri::at(&self.script.from, rtp_address.ip())
             },
             offer: self.offered.sdp.clone(),
         };
@@ -397,15 +395,6 @@ impl Phone {
                 let listener = Listener::new(negotiated.codec, negotiated.payload_type);
                 let [identity, first] = self.random;
                 let settings = LegSettings {
-                    codec: negotiated.codec,
-                    payload_type: negotiated.payload_type,
-                    opus: negotiated.opus,
-                    telephone_event: negotiated.telephone_event,
-                    event_clock_rate: negotiated.event_clock_rate,
-                    remote: negotiated.remote,
-                    rtcp: negotiated.rtcp,
-                    srtp: negotiated.srtp.map(Box::new),
-                    send: negotiated.send,
                     ssrc: (identity >> 32) as u32,
                     first_sequence: identity as u16,
                     first_timestamp: first as u32,
@@ -415,6 +404,7 @@ impl Phone {
                     cname: self.cname,
                     random: first,
                     wall: NtpTime::from(clock::now().wall),
+                    ..LegSettings::from(&negotiated)
                 };
                 self.line = Some(Line {
                     leg: Leg::new(settings, now),

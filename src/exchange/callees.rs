@@ -1,7 +1,6 @@
 //! Where somebody is reached whom a call is led to: from a [`Callee`] to the INVITEs that are to be sent. Nothing is dialled from here but
 //! what is declared: an agent's phones are where the registrar says, and a trunk says which numbers it calls.
 
-use std::net::IpAddr;
 use std::time::Instant;
 
 use tracing::warn;
@@ -10,7 +9,7 @@ use super::Exchange;
 use super::way_out::WayOut;
 use crate::call::Way;
 use crate::flow::Callee;
-use crate::sip::{Peer, Rejection};
+use crate::sip::{Peer, Rejection, uri};
 
 /// Whose call somebody is looked for.
 pub(super) struct Asker<'a> {
@@ -88,27 +87,10 @@ impl Exchange {
     /// The caller as a callee at `peer` sees them.
     fn caller_uri(&self, caller: &str, peer: &Peer) -> String {
         if caller.is_empty() {
-            // RFC 3323 §4.1.1.3.
-            return "sip:anonymous@anonymous.invalid".to_owned();
+            return uri::ANONYMOUS.to_owned();
         }
-        let host = match self.user_agent.listeners().advertised_to(peer).ip() {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => format!("[{address}]"),
-        };
-        format!("sip:{}@{host}", escaped(caller))
+        uri::at(caller, self.user_agent.listeners().advertised_to(peer).ip())
     }
-}
-
-/// A user part: what RFC 3261 §25.1 lets stand there as it is, and the rest percent-encoded.
-fn escaped(user: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.!~*'()&=+$,;?/".contains(c);
-    user.chars().filter(char::is_ascii).fold(String::new(), |mut text, c| {
-        match plain(c) {
-            true => text.push(c),
-            false => text.push_str(&format!("%{:02X}", u32::from(c))),
-        }
-        text
-    })
 }
 
 fn nowhere(status: u16, why: &str) -> Rejection {

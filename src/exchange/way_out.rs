@@ -14,8 +14,8 @@ use super::trunks::login;
 use crate::config::numbers::Denied;
 use crate::config::{self, StandsIn};
 use crate::operator::number::normalise;
-use crate::sip::Listeners;
 use crate::sip::user_agent::{Hop, Through};
+use crate::sip::{Listeners, uri};
 
 /// How a call gets to its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,27 +115,27 @@ struct Shown {
 fn shown(trunk: &config::Trunk, caller: Option<&str>, domain: &str) -> Shown {
     let id = &trunk.caller_id;
     let account = trunk.credentials.as_ref().map(|credentials| credentials.user.as_str());
-    let uri = |user: &str| format!("sip:{}@{domain}", user.replace('#', "%23"));
+    let at_domain = |user: &str| format!("sip:{}@{domain}", uri::escaped(user));
     let written = |number: &str| trunk.numbers.format.write(normalise(number).as_str());
     let Some(own) = id.caller.as_deref() else {
-        return Shown { from: uri(account.unwrap_or("anonymous")), headers: Vec::new() };
+        return Shown { from: at_domain(account.unwrap_or("anonymous")), headers: Vec::new() };
     };
-    let own = uri(&written(own));
+    let own = at_domain(&written(own));
     let asserted = || ("P-Asserted-Identity", format!("<{own}>").into_bytes());
     // A caller who hides stays hidden on the way out.
     let private = id.private || id.shows_caller && caller.is_none();
     let mut headers = Vec::new();
     let from = if private {
-        // RFC 3323 §4.1.1.3, RFC 3325 §9.3: the carrier knows, the called one does not.
+        // RFC 3325 §9.3: the carrier knows, the called one does not.
         headers.extend([asserted(), ("Privacy", b"id".to_vec())]);
-        "sip:anonymous@anonymous.invalid".to_owned()
+        uri::ANONYMOUS.to_owned()
     } else if let Some(caller) = caller.filter(|_| id.shows_caller).filter(|caller| config::numbers::is_number(caller))
     {
         headers.push(asserted());
-        uri(&written(caller))
+        at_domain(&written(caller))
     } else if id.stands_in == StandsIn::Asserted {
         headers.push(asserted());
-        account.map_or(own.clone(), uri)
+        account.map_or(own.clone(), at_domain)
     } else {
         own.clone()
     };

@@ -274,6 +274,26 @@ pub fn parameters(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         .map(|pair| split_once(pair, b'=').unwrap_or((pair, b"")))
 }
 
+/// From of a call whose caller is not shown (RFC 3323 §4.1.1.3).
+pub const ANONYMOUS: &str = "sip:anonymous@anonymous.invalid";
+
+/// The URI of a user at this address.
+#[must_use]
+pub fn at(user: &str, address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => format!("sip:{}@{address}", escaped(user)),
+        IpAddr::V6(address) => format!("sip:{}@[{address}]", escaped(user)),
+    }
+}
+
+/// A user part: what may stand there as it is (RFC 3261 §25.1), and the rest percent-encoded.
+#[must_use]
+pub fn escaped(user: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte);
+    let escape = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    user.bytes().map(escape).collect()
+}
+
 /// Percent-decodes; a `%` without two hexadecimal digits stays. What is not UTF-8 then becomes U+FFFD.
 #[must_use]
 pub fn decoded(bytes: &[u8]) -> String {

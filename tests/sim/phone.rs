@@ -551,20 +551,11 @@ impl Phone {
 
 pub(super) fn settings(negotiated: &Negotiated) -> LegSettings {
     LegSettings {
-        codec: negotiated.codec,
-        payload_type: negotiated.payload_type,
-        opus: negotiated.opus,
-        telephone_event: negotiated.telephone_event,
-        event_clock_rate: negotiated.event_clock_rate,
-        remote: negotiated.remote,
-        rtcp: negotiated.rtcp,
-        srtp: negotiated.srtp.clone().map(Box::new),
-        send: negotiated.send,
         ssrc: 0xfa4,
         first_sequence: 100,
         first_timestamp: 1_000,
         silent_after: None,
-        ..LegSettings::plain(negotiated.remote)
+        ..LegSettings::from(negotiated)
     }
 }
 
