@@ -392,6 +392,18 @@ mod tests {
         assert!(plain.numbers.dial("911").is_err(), "nothing may be called that is not named");
     }
 
+    /// `9+52…` is no number.
+    #[test]
+    fn a_prefix_stands_before_digits() {
+        let trunk = |format: &str| {
+            format!("[[trunks]]\nname = 'a'\ngateways = ['sip:1.2.3.4']\nallow = ['911']\nprefix = '9'\n{format}\n")
+        };
+        assert!(read(&trunk("format = 'national'")).is_ok());
+        let found = read(&trunk("")).unwrap_err();
+        assert_eq!((found.len(), found[0].line), (1, 5));
+        assert!(found[0].message.contains("in front of the +"), "{}", found[0].message);
+    }
+
     #[test]
     fn every_slip_about_calls_out_is_shown_where_it_stands() {
         let source = SourceFile {

@@ -13,6 +13,7 @@ use super::load::one_of;
 use crate::document::Fields;
 use crate::fault::Fault;
 use crate::operator::number::normalise;
+use crate::sip::uri;
 
 /// The rules of one trunk; without patterns it places no calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,8 +99,11 @@ impl Numbers {
         if !self.allow.iter().any(|pattern| pattern.matches(number.as_str())) {
             return Err(Denied::NotAllowed);
         }
-        // RFC 3261 §25.1: a `#` may not stand in a user part.
-        Ok(format!("{}{}", self.prefix, self.format.write(number.as_str())).replace('#', "%23"))
+        Ok(uri::escaped(&format!("{}{}", self.prefix, self.format.write(number.as_str()))))
+    }
+
+    fn puts_a_prefix_before_a_plus(&self) -> bool {
+        !self.allow.is_empty() && !self.prefix.is_empty() && self.format == Format::PlusE164
     }
 
     /// A number that the trunk says was called, as numbers are compared.
@@ -219,6 +223,7 @@ pub fn is_number(text: &str) -> bool {
 
 /// The number rules of a trunk, and where they stand; the caller says what they need.
 pub(super) fn read(fields: &mut Fields<'_>, faults: &mut Vec<Fault>) -> Numbers {
+    let faults_before = faults.len();
     let format = one_of(fields.optional("format"), &Format::NAMES, faults).unwrap_or_default();
     let mut allow = Vec::new();
     if let Some(place) = fields.optional("allow") {
@@ -243,7 +248,19 @@ pub(super) fn read(fields: &mut Fields<'_>, faults: &mut Vec<Fault>) -> Numbers 
         }
         Some(text.to_owned())
     };
-    Numbers { prefix: digits("prefix").unwrap_or_default(), strip: digits("strip").unwrap_or_default(), allow, format }
+    let numbers = Numbers {
+        prefix: digits("prefix").unwrap_or_default(),
+        strip: digits("strip").unwrap_or_default(),
+        allow,
+        format,
+    };
+    if let Some(name) =
+        fields.name("prefix").filter(|_| numbers.puts_a_prefix_before_a_plus() && faults.len() == faults_before)
+    {
+        let fault = name.fault("a «prefix» would stand in front of the + that numbers are written with");
+        faults.push(fault.suggest("write them without: format = \"national\", or \"e164\""));
+    }
+    numbers
 }
 
 /// Most patterns of one trunk.
