@@ -91,6 +91,8 @@ pub struct Call {
     flow: Part,
     recording: Recording,
     recorded: bool,
+    /// When nothing of the caller was left: the call's end, though other legs may take longer for theirs.
+    served_until: Option<jiff::Timestamp>,
     /// When the stage became `Closing`.
     closing_since: Option<Instant>,
     path: Path,
@@ -210,6 +212,7 @@ impl Call {
             flow: Part::NotBegun,
             recording,
             recorded: false,
+            served_until: None,
             closing_since: None,
             path: Path::default(),
             timeline: Timeline::default(),
@@ -526,7 +529,7 @@ impl Call {
         };
         let session = Session::new(self.tenant.flows.clone(), self.tenant.operator.clone(), flow, facts);
         let Some(mut session) = session else { return self.hang_up(now, "the flow does not exist", out) };
-        session.begin_at(now);
+        session.begin_at(now, self.session.as_ref());
         (self.session, self.flow) = (Some(session), Part::Running);
         self.tell_flow(now, flow::Event::Start, out);
     }
@@ -764,10 +767,13 @@ impl Call {
         if matches!(self.stage, Stage::Closing) && self.closing_since.is_none() && self.flow != Part::NotBegun {
             self.closing_since = Some(now.instant);
         }
-        let all_over = [self.caller.dialog, self.caller.media, self.flow].iter().all(|part| *part == Part::Over)
-            && !self.recording.is_running()
-            && self.company.as_ref().is_none_or(|company| company.is_over());
-        if !all_over || self.recorded {
+        let parts = [self.caller.dialog, self.caller.media, self.flow];
+        if !parts.iter().all(|part| *part == Part::Over) || self.recording.is_running() || self.recorded {
+            return;
+        }
+        // What other legs take to end is not the caller's time.
+        let ended = *self.served_until.get_or_insert(now.wall);
+        if self.company.as_ref().is_some_and(|company| !company.is_over()) {
             return;
         }
         self.recorded = true;
@@ -781,8 +787,8 @@ impl Call {
             .into();
         }
         self.record.recording = self.recording.report();
-        self.record.ended = now.wall;
-        let total = now.wall.as_millisecond() - self.began.wall.as_millisecond();
+        self.record.ended = ended;
+        let total = self.record.ended.as_millisecond() - self.began.wall.as_millisecond();
         self.record.segments = self.timeline.segments(u64::try_from(total).unwrap_or_default());
         out.push(Action::Record(Box::new(CallRecord { path: self.path.entries(), ..(*self.record).clone() })));
     }

@@ -89,8 +89,12 @@ impl Session {
         })
     }
 
-    /// The call comes here in the midst of its life: how long the flow may last counts from now on.
-    pub fn begin_at(&mut self, now: Now) {
+    /// The call comes here in the midst of its life, perhaps from another flow: how long this one may last counts from now on, and what
+    /// the other one asked and tried is not asked and tried anew.
+    pub fn begin_at(&mut self, now: Now, before: Option<&Self>) {
+        if let Some(before) = before {
+            self.live.go_on_from(&before.live);
+        }
         if let Some(flow) = self.flows.flow(self.at.flow) {
             self.ends = now.instant + flow.max_duration;
         }

@@ -219,6 +219,13 @@ impl Live {
 }
 
 impl Live {
+    /// Another flow goes before: numbers go on, so that what answers it is not taken for ours, and so do the tries.
+    pub(crate) fn go_on_from(&mut self, before: &Self) {
+        self.next_play = before.next_play;
+        self.next_request = before.next_request;
+        self.wrong_tries = before.wrong_tries;
+    }
+
     /// The caller listens again, or is gone: the step's timer goes on where it stood.
     pub(crate) fn resume(&mut self, now: Instant) {
         if let Some(since) = self.held.take()

@@ -284,6 +284,25 @@ fn a_call_that_is_not_answered_rings_until_the_agent_answers() {
     assert!(sim.telephones[0].lines.is_empty());
 }
 
+/// A telephone that vanished does not answer the BYE for half a minute: that is not the caller's time.
+#[test]
+fn a_vanished_telephone_makes_no_call_longer() {
+    let mut sim = staffed(14, &[("ana", ANA)]);
+    let phone = bridged(&mut sim);
+    sim.telephones[0].cut = true;
+    sim.advance(SECOND);
+    sim.bye(phone);
+    let left = sim.ms();
+    sim.advance(SECOND);
+    assert!(sim.records.is_empty(), "the leg is waited for");
+    sim.assert_idle();
+    let record = sim.record();
+    let lasted = u64::try_from(record.ended.as_millisecond() - record.began.as_millisecond()).unwrap();
+    assert!((left..left + 500).contains(&lasted), "{lasted} ms, and the caller left at {left} ms");
+    let sum: u64 = record.segments.iter().map(|segment| segment.ms).sum();
+    assert_eq!(sum, lasted);
+}
+
 /// Ana's line is busy, luis takes it: one record tells of both.
 #[test]
 fn a_second_agent_is_asked_when_the_first_does_not_want_to() {
