@@ -65,9 +65,8 @@ pub struct Exchange {
     through: BTreeMap<LegId, Through>,
     /// Boxed: calls come in the order of their legs, which leaves a tree's nodes half empty.
     calls: BTreeMap<LegId, Box<Line>>,
-    /// The other legs of calls, and which they are of each.
+    /// The other legs of calls.
     beside: BTreeMap<LegId, Beside>,
-    besides: BTreeSet<(LegId, LegId)>,
     ladders: Ladders,
     /// One entry for each call that waits for a moment.
     timers: BTreeSet<(Instant, LegId)>,
@@ -90,6 +89,8 @@ struct Line {
     span: Span,
     /// Its messages, and the key that finds them.
     ladder: (u64, Ladder),
+    /// Its other legs, those that have ended too.
+    beside: Vec<LegId>,
     wake: Option<Instant>,
 }
 
@@ -141,7 +142,6 @@ impl Exchange {
             ids,
             calls: BTreeMap::new(),
             beside: BTreeMap::new(),
-            besides: BTreeSet::new(),
             timers: BTreeSet::new(),
             sip_actions: Vec::new(),
             call_actions: Vec::new(),
@@ -604,8 +604,18 @@ impl Exchange {
         let span = info_span!("call", call = %call.key(), leg = leg.0);
         span.in_scope(|| info!(%peer, "offered"));
         let ladder = self.ladders.begin(now.instant, leg, &invitation.call_id);
-        self.calls
-            .insert(leg, Box::new(Line { call, source: (peer, standing), user: phone, span, ladder, wake: None }));
+        self.calls.insert(
+            leg,
+            Box::new(Line {
+                call,
+                source: (peer, standing),
+                user: phone,
+                span,
+                ladder,
+                beside: Vec::new(),
+                wake: None,
+            }),
+        );
         self.with_call(now, leg, |call, actions| call.begin(now, invitation.offer, actions));
     }
 
@@ -679,12 +689,12 @@ impl Exchange {
                 out.push(Output::Request { leg: call, id, request, timeout });
             }
             call::Action::Record(mut record) => {
-                if let Some(Line { wake, source: (peer, standing), ladder: (key, ladder), .. }) =
+                if let Some(Line { wake, source: (peer, standing), ladder: (key, ladder), beside, .. }) =
                     self.calls.remove(&call).map(|line| *line)
                 {
                     record.ladder = ladder.into_text();
                     self.ladders.end(call, key);
-                    self.forget_beside(now, call, out);
+                    self.forget_beside(now, call, beside, out);
                     self.guard.end_call(&peer, standing);
                     self.capacity.end(call);
                     if let Some(at) = wake {
@@ -749,18 +759,17 @@ impl Exchange {
                 // What a carrier asks for leads nowhere.
                 Callee::Trunk { .. } => None,
             };
-            self.besides.insert((call, way.leg));
+            if let Some(line) = self.calls.get_mut(&call) {
+                line.beside.push(way.leg);
+            }
             self.beside.insert(way.leg, Beside { call, peer: way.peer, ladder: None, user });
         }
         found
     }
 
     /// A call is over, and so are its other legs: they have ended before, unless a bug or a lost report left one behind.
-    fn forget_beside(&mut self, now: Now, call: LegId, out: &mut Vec<Output>) {
-        let of_call = (call, LegId(u64::MIN))..=(call, LegId(u64::MAX));
-        let legs: Vec<LegId> = self.besides.range(of_call).map(|(_, leg)| *leg).collect();
+    fn forget_beside(&mut self, now: Now, call: LegId, legs: Vec<LegId>, out: &mut Vec<Output>) {
         for leg in legs {
-            self.besides.remove(&(call, leg));
             self.capacity.end(leg);
             self.through.remove(&leg);
             if let Some(key) = self.beside.remove(&leg).and_then(|beside| beside.ladder) {
